@@ -1,0 +1,51 @@
+"""The environment of the Ray processes that `scripts/dev` starts: what service.yaml sets, fitted to this machine."""
+
+import os
+
+from ops import preflight
+from ops.catalogue import ROOT, Service
+from ops.cli import CommandError, err
+
+RAY_MAXCONN = 20_000  # the default of RAY_SERVE_HAPROXY_MAXCONN in Ray 2.59
+FILES_PER_CONNECTION = 2.5  # and 36 in all, read off what HAProxy 2.8.25 asks for: 50,036 files for 20,000 connections
+OWN_FILES = 100
+SMALLEST_MAXCONN = 256  # guess: fewer would turn a small load test away
+
+HAPROXY_PORTS = {  # Ray's defaults, which collide when two Ray clusters run on one machine
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
+
+
+def cluster_env(service: Service) -> dict[str, str]:
+    """Environment variables for a Ray cluster of this machine, to be set before Ray is imported."""
+    declared = {name: value or os.environ.get(name, "") for name, value in service.env_vars.items()}
+    env = {name: value for name, value in declared.items() if value}
+    env["RAY_USAGE_STATS_ENABLED"] = "0"
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    if env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
+        env |= haproxy_env()
+    return env
+
+
+def haproxy_env() -> dict[str, str]:
+    """HAProxy's limits and ports where Ray's defaults do not fit this machine.
+
+    Raises:
+        CommandError: the limit of open files is too low for HAProxy to be of use.
+    """
+    env = {name: str(preflight.free_port(port)) for name, port in HAPROXY_PORTS.items()}
+    limit = preflight.raise_open_files_limit()
+    maxconn = int(os.environ.get("RAY_SERVE_HAPROXY_MAXCONN", RAY_MAXCONN))
+    affordable = int((limit - OWN_FILES) / FILES_PER_CONNECTION)
+    if affordable >= maxconn:
+        return env
+    if affordable < SMALLEST_MAXCONN:
+        needed = int(SMALLEST_MAXCONN * FILES_PER_CONNECTION) + OWN_FILES
+        raise CommandError(
+            f"The limit of open files is {limit}, and HAProxy needs at least {needed}. "
+            "Raise it, for instance with: ulimit -n 65536"
+        )
+    err.print(f"The limit of open files is {limit}, so HAProxy takes {affordable} connections instead of {maxconn}.")
+    return env | {"RAY_SERVE_HAPROXY_MAXCONN": str(affordable)}

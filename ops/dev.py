@@ -1,0 +1,225 @@
+"""scripts/dev: serve one category on this machine, as `serve run` does, until Ctrl-C."""
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+import httpx
+import typer
+from platformdirs import user_cache_path
+
+from ops import cli, dev_runs, preflight
+from ops.catalogue import ROOT, Service, find
+from ops.cli import CommandError, err, out
+from ops.cluster_env import cluster_env
+from ops.progress import Progress
+from ops.setup import has_gpu
+
+FIRST_TOKEN_TIMEOUT_S = 300  # guess: a first request may compile kernels
+PROXY_TIMEOUT_S = 30  # guess: HAProxy reloads within a second of a replica's start
+
+
+def dev(
+    service: Annotated[str | None, typer.Argument(help="The service to run, such as small-size-llm.")] = None,
+    model: Annotated[str | None, typer.Option(help="One of the service's models; default: its first.")] = None,
+    port: Annotated[int, typer.Option(help="The port to serve on, on 127.0.0.1.")] = 8000,
+    profile: Annotated[
+        Literal["auto", "laptop", "gpu"], typer.Option(help="auto: gpu where there is an NVIDIA GPU, else laptop.")
+    ] = "auto",
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and leave it running.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop every dev run of this user.")] = False,
+) -> None:
+    """Serve one category on this machine and wait until it has generated a token.
+
+    Example: scripts/dev small-size-llm --model phi-4-mini --port 8001
+    """
+    if stop:
+        stop_runs()
+        return
+    if service is None:
+        raise CommandError("Name a service, such as: scripts/dev small-size-llm")
+    chosen = find(service)
+    preflight.check_port(port)
+    if profile == "auto":
+        profile = "gpu" if has_gpu() else "laptop"
+    if detach:
+        sys.exit(run_detached(chosen, model, port, profile))
+    run_here(chosen, model, port, profile)
+
+
+def stop_runs() -> None:
+    runs = dev_runs.running()
+    if not runs:
+        out.print("Nothing to stop: no dev run of this user is there.")
+    for run in runs:
+        if not dev_runs.stop(run):
+            raise CommandError(f"{run.service} (process {run.pid}) did not stop in a minute: kill -9 {run.pid}")
+        out.print(f"Stopped {run.service} on {run.url}.")
+
+
+def run_detached(service: Service, model: str | None, port: int, profile: str) -> int:
+    """Run the same command in the background, show what it prints until it is ready; its exit status if it fails."""
+    words = [service.name, "--port", str(port), "--profile", profile, *(["--model", model] if model else [])]
+    log = Path(tempfile.gettempdir()) / f"dev-{service.name}-{port}.log"
+    with log.open("w") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "ops.dev", *words], cwd=ROOT, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        with log.open() as printed:
+            while True:
+                ended, run = child.poll(), dev_runs.find(child.pid)
+                sys.stdout.write(printed.read())
+                sys.stdout.flush()
+                if ended is not None:
+                    return ended
+                if run and run.ready:
+                    out.print(f"It runs in the background and prints to {log}. Stop it with: scripts/dev --stop")
+                    return 0
+                time.sleep(0.3)
+    except KeyboardInterrupt:
+        child.terminate()
+        return child.wait()
+
+
+def run_here(service: Service, model: str | None, port: int, profile: str) -> None:
+    if profile == "laptop":
+        preflight.check_memory()
+        preflight.check_disk(user_cache_path(), Path(tempfile.gettempdir()))
+    os.environ.update(cluster_env(service))
+    os.environ.pop("RAY_ADDRESS", None)  # a cluster of its own, whichever others are there
+    url = f"http://127.0.0.1:{port}"
+    run = dev_runs.this_run(service.name, url)
+    run.save()
+    try:
+        with stopped_by_signals():
+            with Progress() as progress:
+                model_id, logs = start(service, model, port, profile, progress)
+                wait_for_token(url, model_id, progress)
+            print_ready(service, url, model_id, profile, progress.seconds(), logs)
+            run.model_copy(update={"ready": True}).save()
+            while True:
+                signal.pause()
+    except Stopped:
+        err.print("Stopping ...")
+    finally:
+        stop_ray()
+        run.forget()
+    err.print("Stopped.")
+
+
+class Stopped(BaseException):
+    """Ctrl-C or `scripts/dev --stop`. Not an Exception, so that no library on the way mistakes it for a failure."""
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Stopped, also where a shell started us with SIGINT ignored."""
+
+    def stop(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # stopping takes seconds; a second Ctrl-C must not cut it short
+        raise Stopped
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    yield
+
+
+def start(service: Service, model: str | None, port: int, profile: str, progress: Progress) -> tuple[str, Path]:
+    """Serve the service's application on a Ray cluster of this process and wait until it runs.
+
+    Returns the id of its model and the folder of Ray's logs.
+    """
+    progress.waiting_for("Ray and vLLM to be imported")
+    category, builder = import_application(service)
+    from ops import local_serve
+    from serving.app import AppArgs, choose
+
+    options = {"profile": profile} | ({"model": model} if model else {})
+    args = AppArgs(**service.application.get("args", {}) | options)
+    try:
+        config = choose(category.MODELS, args, category.GATED)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+    progress.waiting_for("Ray to start")
+    logs = local_serve.start_ray(profile)
+    try:
+        application = builder(args)
+    except Exception as error:
+        raise CommandError(f"The application cannot be built. {type(error).__name__}: {error}") from error
+
+    progress.waiting_for("Ray Serve to start")
+    name = service.application["name"]
+    local_serve.deploy(application, name, service.application["route_prefix"], port)
+    local_serve.wait_until_running(name, logs, progress.waiting_for)
+    return config.model_id, logs
+
+
+def import_application(service: Service) -> tuple[ModuleType, Callable]:
+    """The service's module and its builder function, imported without vLLM's remarks on this machine."""
+    module_name, _, builder_name = service.application["import_path"].partition(":")
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+    module = importlib.import_module(module_name)
+    del os.environ["VLLM_LOGGING_LEVEL"]  # the replicas keep theirs: the logs tell how far a start is
+    for library in ("ray.serve", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    return module, getattr(module, builder_name)
+
+
+def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
+    """Ask for one token until there is one: an application that runs may still be unknown to HAProxy."""
+    progress.waiting_for("the first token")
+    request = {"model": model_id, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    deadline = time.monotonic() + PROXY_TIMEOUT_S
+    while True:
+        response = httpx.post(f"{url}/v1/chat/completions", json=request, timeout=FIRST_TOKEN_TIMEOUT_S)
+        if response.is_success:
+            return
+        unknown_yet = response.status_code in (404, 503)
+        if not unknown_yet or time.monotonic() > deadline:
+            raise CommandError(f"The application runs, but answers {response.status_code}: {response.text[:500]}")
+        time.sleep(0.2)
+
+
+def print_ready(service: Service, url: str, model_id: str, profile: str, seconds: float, logs: Path) -> None:
+    question = "What is the capital of France?"
+    body = {"model": model_id, "messages": [{"role": "user", "content": question}], "temperature": 0}
+    text = f"""
+{service.name} serves {model_id} on {url} ({profile} profile), {seconds:.0f} s after the start. Ask it:
+
+curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'
+
+from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key="none")
+messages = [{{"role": "user", "content": "{question}"}}]
+for chunk in client.chat.completions.create(model="{model_id}", messages=messages, stream=True):
+    print(chunk.choices[0].delta.content or "", end="")
+
+Chat with it: scripts/chat {service.name}    Probe it: scripts/probe {service.name}
+Its logs: {logs}    Stop it: Ctrl-C or scripts/dev --stop"""
+    out.print(text, markup=False)
+
+
+def stop_ray() -> None:
+    """Stop Ray if it was started; a run that failed before has not imported it."""
+    if "ray" in sys.modules:
+        from ops import local_serve
+
+        local_serve.stop_ray()
+
+
+if __name__ == "__main__":
+    cli.run("scripts/dev", dev)
