@@ -22,6 +22,7 @@ MODELS = {
         smollm2.checkpoint,
         {
             "engine_kwargs.tokenizer_mode": None,  # a tokenizer of its own
+            "engine_kwargs.chat_template": None,  # and a chat template of its own, which it was trained with
             "engine_kwargs.tool_call_parser": "hermes",  # llama3_json and mistral look for tokens that it does not have
         },
     ),

@@ -14,6 +14,7 @@ STAGES = {  # a line that a replica's processes write (Ray 2.59, vLLM 0.27), and
 EXCEPTION = re.compile(r"(?P<kind>[\w.]*(?:Error|Exception|Exit|Interrupt)): (?P<message>\S.*)")
 PREFIX = re.compile(r"^(\([^)]*pid=\d+[^)]*\) )?((ERROR|WARNING|INFO) [\d-]+ [\d:,.]+ \[[^\]]+\] ?)?")
 CONSEQUENCES = (  # what the other processes say when the engine's own process has failed
+    "Traceback (most recent call last)",  # Serve wraps a replica's traceback in a RuntimeError
     "Engine core initialization failed",
     "WorkerProc initialization failed",
     "Executor failed",

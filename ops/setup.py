@@ -51,7 +51,7 @@ def main() -> int:
 
 def fingerprint() -> str:
     """Of all that decides what `.venv` holds: when it changes, setup runs again."""
-    decides = [sys.version, str(ROOT), LOCK.read_text(), (ROOT / "pyproject.toml").read_text()]
+    decides = [sys.version, str(ROOT), LOCK.read_text(), *tool_requirements()]
     return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
 
@@ -89,9 +89,16 @@ def install_beside_ray_and_vllm() -> None:
     """pip, not uv, because pip counts the packages of the image as installed."""
     say("a GPU, Ray and vLLM are here already: installing only what is missing beside them")
     make_venv("--system-site-packages")
+    run(
+        [PYTHON, "-m", "pip", "install", "--quiet", *tool_requirements()],
+        "pip could not install the packages that are missing.",
+    )
+
+
+def tool_requirements() -> list[str]:
+    """What the scripts and tests need beside Ray and vLLM, such as "rich>=13.0"."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = project["project"]["dependencies"] + project["dependency-groups"]["test"]
-    run([PYTHON, "-m", "pip", "install", "--quiet", *wanted], "pip could not install the packages that are missing.")
+    return project["project"]["dependencies"] + project["dependency-groups"]["test"]
 
 
 def install_laptop() -> None:

@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+
+from ops.catalogue import services
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `service` runs once for each service there is."""
+    if "service" in metafunc.fixturenames:
+        metafunc.parametrize("service", services(), ids=lambda service: service.name, scope="module")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT

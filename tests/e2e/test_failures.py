@@ -1,0 +1,162 @@
+"""A start that cannot work ends with the reason and exit status 2, and stops what it started and nothing else."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ops import preflight
+
+
+@pytest.fixture
+def port() -> str:
+    return str(preflight.free_port(8000))
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def ray_processes() -> set[int]:
+    names = ("ray::", "raylet", "gcs_server", "haproxy", "VLLM::")
+    return {
+        p.pid for p in psutil.process_iter(["cmdline"]) if any(n in " ".join(p.info["cmdline"] or []) for n in names)
+    }
+
+
+def test_unknown_service(scripts):
+    run = scripts("dev", "smal-size-llm")
+    assert run.returncode == 2
+    assert "Did you mean small-size-llm?" in run.stderr
+
+
+def test_unknown_model(scripts, service, port):
+    run = scripts("dev", service.name, "--model", "no-such-model", "--port", port)
+    assert run.returncode == 2
+    assert "There is no model no-such-model" in run.stderr
+    assert service.application["args"]["model"] in run.stderr
+
+
+def test_gated_model_on_a_gpu_without_a_token(scripts, port):
+    before = ray_processes()
+    run = scripts("dev", "small-size-llm", "--profile", "gpu", "--port", port)
+    assert run.returncode == 2
+    assert "HF_TOKEN is not set" in run.stderr
+    assert "Ray to start" not in run.stderr
+    assert ray_processes() <= before
+
+
+@pytest.fixture
+def other_ray_cluster(root: Path):
+    """A Ray cluster that somebody else started on this machine."""
+    ray = [root / ".venv/bin/ray"]
+    port = preflight.free_port(6379)
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+    head = subprocess.Popen(
+        [*ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--block"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    address = f"127.0.0.1:{port}"
+    for _ in range(60):
+        status = subprocess.run(
+            [*ray, "status", "--address", address], env=environment, capture_output=True, check=False
+        )
+        if status.returncode == 0:
+            break
+        time.sleep(1)
+    yield address
+    tree = [head, *psutil.Process(head.pid).children(recursive=True)]
+    head.send_signal(signal.SIGTERM)
+    psutil.wait_procs([p for p in tree if isinstance(p, psutil.Process)], timeout=30)
+
+
+def test_gpu_that_is_not_there_and_a_cluster_of_somebody_else(scripts, root, port, other_ray_cluster):
+    before = ray_processes()
+    run = scripts(
+        "dev",
+        "small-size-llm",
+        "--profile",
+        "gpu",
+        "--model",
+        "phi-4-mini",
+        "--port",
+        port,
+        RAY_ADDRESS=other_ray_cluster,
+    )
+    assert run.returncode == 2, run.stderr
+    assert "A replica needs CPU 1, GPU 1" in run.stderr
+    assert "--profile laptop" in run.stderr
+    assert before <= ray_processes(), "the other cluster was stopped"
+    script = (
+        "import ray; ray.init(); "
+        "from ray.util.placement_group import placement_group_table; assert not placement_group_table(); "
+        "print('untouched')"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"RAY_ADDRESS": other_ray_cluster},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "untouched" in asked.stdout, asked.stderr
+
+
+@pytest.fixture
+def repository_with_a_broken_service(root: Path, tmp_path: Path) -> Path:
+    """A copy of the repository with a service whose engine has no room for one request."""
+    copy = tmp_path / "repository"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".bundle*", "*_cache", "__pycache__"))
+    broken = copy / "services" / "broken_llm"
+    shutil.copytree(copy / "services" / "small_size_llm", broken)
+    replace(broken / "service.yaml", "small_size_llm", "broken_llm")
+    replace(broken / "service.yaml", "small-size-llm", "broken-llm")
+    replace(broken / "serve.py", "engine_kwargs=dict(", "engine_kwargs=dict(num_gpu_blocks_override=1, ")
+    return copy
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_engine_that_fails_to_start(repository_with_a_broken_service, environment, port):
+    before = ray_processes()
+    run = subprocess.run(
+        [sys.executable, "-m", "ops.dev", "broken-llm", "--profile", "laptop", "--port", port],
+        cwd=repository_with_a_broken_service,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.returncode == 2, run.stderr
+    assert "Error: The application failed to start. ValueError: To serve at least one request" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert ray_processes() <= before
+
+
+def test_interrupt_while_it_starts(scripts, root, environment, port):
+    before = ray_processes()
+    run = subprocess.Popen(
+        [root / "scripts/dev", "small-size-llm", "--profile", "laptop", "--port", port],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in run.stderr:
+        if "waiting for the replica" in line:
+            break
+    run.send_signal(signal.SIGINT)
+    assert "Stopped." in run.stderr.read()
+    assert run.wait(timeout=60) == 0
+    assert ray_processes() <= before

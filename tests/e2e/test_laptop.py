@@ -1,0 +1,117 @@
+"""Every service, started as the README says, does what its probe says. Runs once per service."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import httpx
+import psutil
+
+from ops import preflight
+
+
+def test_printed_curl_line_gets_an_answer_from_the_weights(served):
+    line = served.printed_lines("curl ", "\n")
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert "Paris" in json.loads(answer.stdout)["choices"][0]["message"]["content"]
+
+
+def test_printed_python_snippet_streams_an_answer(served):
+    snippet = served.printed_lines("from openai", "\n\n")
+    answer = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip()
+
+
+def test_printed_changes_of_the_laptop_profile(served):
+    assert "accelerator_config: {'kind': 'gpu'} -> {'kind': 'cpu'}" in served.printed
+
+
+def test_probe_passes(served, scripts):
+    probe = scripts("probe", served.service.name, "--url", served.url, "--json")
+    assert probe.returncode == 0, probe.stdout + probe.stderr
+    assert all(not result["failures"] for result in json.loads(probe.stdout)["results"])
+
+
+def test_probe_names_what_failed_when_its_model_id_is_wrong(served, scripts, tmp_path):
+    copy = tmp_path / "probe.yaml"
+    text = served.service.probe_file.read_text()
+    copy.write_text(text.replace("\nmodel: ", "\nmodel: not-", 1))
+    probe = scripts("probe", str(copy), "--url", served.url)
+    assert probe.returncode == 1, probe.stdout + probe.stderr
+    assert "expected status 200, got 404" in probe.stdout
+    assert "expected model not-" in probe.stdout
+
+
+def test_probe_refuses_a_file_with_an_unknown_key(served, scripts, tmp_path):
+    copy = tmp_path / "probe.yaml"
+    copy.write_text(served.service.probe_file.read_text() + "\nunknown_key: 1\n")
+    probe = scripts("probe", str(copy), "--url", served.url)
+    assert probe.returncode == 2
+    assert "unknown_key" in probe.stderr
+
+
+def test_probe_without_a_service_could_not_ask(scripts, service):
+    probe = scripts("probe", service.name, "--url", f"http://127.0.0.1:{preflight.free_port(8999)}")
+    assert probe.returncode == 2
+    assert "Is it running?" in probe.stderr
+
+
+def test_chat_answers_and_ends_with_its_input(served, scripts):
+    chat = scripts("chat", served.service.name, "--url", served.url, stdin="What is the capital of France?\n")
+    assert chat.returncode == 0, chat.stderr
+    assert len(chat.stdout.splitlines()[-1].strip("> ")) > 0 or len(chat.stdout.splitlines()) > 2
+
+
+def test_tool_call_is_structured(served):
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "maxLength": 20}},
+                "required": ["city"],
+            },
+        },
+    }
+    request = {
+        "model": served.service.application["args"]["model"],
+        "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
+        "tools": [tool],
+        "tool_choice": "required",
+        "temperature": 0,
+        "max_tokens": 100,
+    }
+    answer = httpx.post(f"{served.url}/v1/chat/completions", json=request, timeout=60).json()
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "get_weather"
+    assert json.loads(call["function"]["arguments"])["city"]
+
+
+def test_second_run_on_the_same_port_names_the_first(served, scripts):
+    port = served.url.rpartition(":")[2]
+    second = scripts("dev", served.service.name, "--port", port)
+    assert second.returncode == 2
+    assert f"Port {port} is taken by process" in second.stderr
+    assert "--port" in second.stderr
+
+
+def test_stop_ends_every_process_of_the_run(served, scripts):
+    ours = [process for process in psutil.process_iter(["environ"]) if is_of_run(process, served)]
+    assert len(ours) > 5, "Ray, HAProxy and vLLM run as processes of their own"
+    stopped = scripts("dev", "--stop")
+    assert stopped.returncode == 0
+    assert f"Stopped {served.service.name} on {served.url}" in stopped.stdout
+    _, alive = psutil.wait_procs(ours, timeout=20)
+    assert alive == []
+    assert "Nothing to stop" in scripts("dev", "--stop").stdout
+
+
+def is_of_run(process: psutil.Process, served) -> bool:
+    environment = process.info["environ"] or {}
+    return "XDG_CACHE_HOME" in environment and environment.get("RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING") == "1"
+
+
+def test_tools_the_tests_use_are_there():
+    assert shutil.which("curl")

@@ -1,0 +1,93 @@
+"""What the commands find out about the machine they run on."""
+
+import os
+import platform
+import shutil
+import socket
+from collections import namedtuple
+
+import pytest
+
+from ops import catalogue, preflight, setup
+from ops.catalogue import Service
+from ops.cli import CommandError
+from ops.cluster_env import cluster_env
+
+
+def test_taken_port_names_the_process():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match=rf"Port {port} is taken by process {os.getpid()} .*--port"):
+            preflight.check_port(port)
+        assert preflight.free_port(port) != port
+
+
+def test_too_little_memory_says_how_much(monkeypatch):
+    monkeypatch.setattr(preflight, "LAPTOP_MEMORY_GB", 1e6)
+    with pytest.raises(CommandError, match=r"needs 1000000 GB of free memory, and \d+\.\d GB are there"):
+        preflight.check_memory()
+
+
+def test_too_little_disk_says_how_much(monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight, "LAPTOP_DISK_GB", 1e6)
+    with pytest.raises(CommandError, match=rf"needs 1000000 GB of free disk under {tmp_path}, and \d+"):
+        preflight.check_disk(tmp_path / "not" / "there" / "yet")
+
+
+def test_unknown_service_names_the_nearest():
+    with pytest.raises(CommandError, match="Did you mean small-size-llm"):
+        catalogue.find("smal-size-llm")
+
+
+def test_services_are_found_with_hyphens_and_underscores(service):
+    assert catalogue.find(service.name) == catalogue.find(service.folder.name) == service
+
+
+@pytest.fixture
+def with_secret(tmp_path):
+    (tmp_path / "service.yaml").write_text("env_vars: {RAY_SERVE_ENABLE_HA_PROXY: '1', HF_TOKEN: ''}\n")
+    return Service(tmp_path)
+
+
+def test_cluster_gets_secrets_from_the_environment(with_secret, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "a token")
+    assert cluster_env(with_secret)["HF_TOKEN"] == "a token"
+    monkeypatch.delenv("HF_TOKEN")
+    assert "HF_TOKEN" not in cluster_env(with_secret)
+
+
+def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):
+    monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 4100)  # a real limit cannot be raised again
+    assert cluster_env(with_secret)["RAY_SERVE_HAPROXY_MAXCONN"] == "1600"
+    monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 1_000_000)
+    assert "RAY_SERVE_HAPROXY_MAXCONN" not in cluster_env(with_secret)
+    monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 500)
+    with pytest.raises(CommandError, match=r"limit of open files is 500.*ulimit -n"):
+        cluster_env(with_secret)
+
+
+def test_setup_says_where_it_can_run(monkeypatch, capsys):
+    monkeypatch.setattr(setup, "fingerprint", lambda: "not done yet")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert setup.main() == 2
+    assert "Use a Linux machine" in capsys.readouterr().err
+
+
+def test_setup_says_how_much_disk_it_needs(monkeypatch, capsys):
+    usage = namedtuple("usage", "total used free")(10**12, 10**12, 10**9)
+    monkeypatch.setattr(setup, "fingerprint", lambda: "not done yet")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert setup.main() == 2
+    assert f"{setup.DISK_GB} GB of free disk are needed" in capsys.readouterr().err
+
+
+def test_setup_finds_torch_in_a_find_links_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert not setup.holds_torch(str(tmp_path))
+    python = "".join(platform.python_version_tuple()[:2])
+    version = setup.torch_pin().removeprefix("torch==")
+    (tmp_path / f"torch-{version}-cp{python}-cp{python}-manylinux_2_28_x86_64.whl").touch()
+    assert setup.holds_torch(str(tmp_path))
+    assert setup.holds_torch(f"file://{tmp_path}")
