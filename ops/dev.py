@@ -71,7 +71,8 @@ def stop_runs() -> None:
 def run_detached(service: Service, model: str | None, port: int, profile: str) -> int:
     """Run the same command in the background, show what it prints until it is ready; its exit status if it fails."""
     words = [service.name, "--port", str(port), "--profile", profile, *(["--model", model] if model else [])]
-    log = Path(tempfile.gettempdir()) / f"dev-{service.name}-{port}.log"
+    dev_runs.FOLDER.mkdir(parents=True, exist_ok=True)
+    log = dev_runs.FOLDER / f"{service.name}-{port}.log"
     with log.open("w") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "ops.dev", *words], cwd=ROOT, stdout=output, stderr=output, start_new_session=True
@@ -120,19 +121,25 @@ def run_here(service: Service, model: str | None, port: int, profile: str) -> No
 
 
 class Stopped(BaseException):
-    """Ctrl-C or `scripts/dev --stop`. Not an Exception, so that no library on the way mistakes it for a failure."""
+    """Ctrl-C, a closed terminal or `scripts/dev --stop`.
+
+    Not an Exception, so that no library on the way mistakes it for a failure.
+    """
 
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into Stopped, also where a shell started us with SIGINT ignored."""
+    """Turn the signals into Stopped: SIGINT also where a shell started us with it ignored, SIGHUP not under nohup."""
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        numbers.remove(signal.SIGHUP)
 
     def stop(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             signal.signal(number, signal.SIG_IGN)  # stopping takes seconds; a second Ctrl-C must not cut it short
         raise Stopped
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in numbers:
         signal.signal(number, stop)
     yield
 
@@ -197,8 +204,9 @@ def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
 def print_ready(service: Service, url: str, model_id: str, profile: str, seconds: float, logs: Path) -> None:
     question = "What is the capital of France?"
     body = {"model": model_id, "messages": [{"role": "user", "content": question}], "temperature": 0}
+    stand_in = " A small model stands in for the real one." if profile == "laptop" else ""
     text = f"""
-{service.name} serves {model_id} on {url} ({profile} profile), {seconds:.0f} s after the start. Ask it:
+{service.name} serves {model_id} on {url}, {seconds:.0f} s after the start.{stand_in} Ask it:
 
 curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'
 

@@ -79,9 +79,13 @@ def check_feasible() -> None:
     for group in placement_group_table().values():
         if group["stats"]["scheduling_state"] == "INFEASIBLE":
             total = ray.cluster_resources()
-            wanted = {name: n for bundle in group["bundles"].values() for name, n in bundle.items() if n}
-            has = ", ".join(f"{name} {total.get(name, 0):g}" for name in wanted)
+            wanted = {name: n for bundle in group["bundles"].values() for name, n in sorted(bundle.items()) if n}
             raise CommandError(
-                f"A replica needs {', '.join(f'{name} {n:g}' for name, n in wanted.items())} on one node, and this "
-                f"machine has {has}. Choose a model that fits, or: --profile laptop"
+                f"A replica needs {in_words(wanted)} on one node, and this machine has "
+                f"{in_words({name: total.get(name, 0) for name in wanted})}. "
+                "Choose a model that fits, or: --profile laptop"
             )
+
+
+def in_words(resources: dict[str, float]) -> str:
+    return ", ".join(f"{name} {n:g}" for name, n in resources.items())
