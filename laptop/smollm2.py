@@ -52,7 +52,7 @@ def convert(folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             source, gguf_file=GGUF_NAME, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )
-    # Its model card samples with these; at vLLM's default of 1.0 a model this small rambles.
-    model.generation_config.update(do_sample=True, temperature=0.2, top_p=0.9)
-    model.save_pretrained(folder)
+        # Its model card samples with these; at vLLM's default of 1.0 a model this small rambles.
+        model.generation_config.update(do_sample=True, temperature=0.2, top_p=0.9)
+        model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME).save_pretrained(folder)

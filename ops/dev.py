@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,9 @@ PROXY_TIMEOUT_S = 30  # guess: HAProxy reloads within a second of a replica's st
 
 def dev(
     service: Annotated[str | None, typer.Argument(help="The service to run, such as small-size-llm.")] = None,
-    model: Annotated[str | None, typer.Option(help="One of the service's models; default: its first.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of the service's models; default: the one in service.yaml.")
+    ] = None,
     port: Annotated[int, typer.Option(help="The port to serve on, on 127.0.0.1.")] = 8000,
     profile: Annotated[
         Literal["auto", "laptop", "gpu"], typer.Option(help="auto: gpu where there is an NVIDIA GPU, else laptop.")
@@ -155,8 +158,8 @@ def start(service: Service, model: str | None, port: int, profile: str, progress
     from serving.app import AppArgs, choose
 
     options = {"profile": profile} | ({"model": model} if model else {})
-    args = AppArgs(**service.application.get("args", {}) | options)
     try:
+        args = AppArgs(**service.application.get("args", {}) | options)
         config = choose(category.MODELS, args, category.GATED)
     except ValueError as error:
         raise CommandError(str(error)) from None
@@ -178,12 +181,21 @@ def start(service: Service, model: str | None, port: int, profile: str, progress
 def import_application(service: Service) -> tuple[ModuleType, Callable]:
     """The service's module and its builder function, imported without vLLM's remarks on this machine."""
     module_name, _, builder_name = service.application["import_path"].partition(":")
+    level = os.environ.get("VLLM_LOGGING_LEVEL", "INFO")
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-    module = importlib.import_module(module_name)
-    del os.environ["VLLM_LOGGING_LEVEL"]  # the replicas keep theirs: the logs tell how far a start is
+    try:
+        module = importlib.import_module(module_name)
+        builder = getattr(module, builder_name)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise CommandError(
+            f"{service.application['import_path']} cannot be imported. "
+            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        ) from None
+    os.environ["VLLM_LOGGING_LEVEL"] = level  # for the replicas: their logs tell how far a start is
     for library in ("ray.serve", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    return module, getattr(module, builder_name)
+    return module, builder
 
 
 def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
@@ -191,19 +203,28 @@ def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
     progress.waiting_for("the first token")
     request = {"model": model_id, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     deadline = time.monotonic() + PROXY_TIMEOUT_S
-    while True:
-        response = httpx.post(f"{url}/v1/chat/completions", json=request, timeout=FIRST_TOKEN_TIMEOUT_S)
-        if response.is_success:
-            return
-        unknown_yet = response.status_code in (404, 503)
-        if not unknown_yet or time.monotonic() > deadline:
-            raise CommandError(f"The application runs, but answers {response.status_code}: {response.text[:500]}")
-        time.sleep(0.2)
+    with httpx.Client(timeout=FIRST_TOKEN_TIMEOUT_S, trust_env=False) as client:  # no proxy on the way to ourselves
+        while True:
+            try:
+                response = client.post(f"{url}/v1/chat/completions", json=request)
+                answer, unknown_yet = (
+                    f"{response.status_code}: {response.text[:500]}",
+                    response.status_code in (404, 503),
+                )
+            except httpx.TransportError as error:
+                answer, unknown_yet = repr(error), True
+            else:
+                if response.is_success:
+                    return
+            if not unknown_yet or time.monotonic() > deadline:
+                raise CommandError(f"The application runs, but does not generate a token. It answers {answer}")
+            time.sleep(0.2)
 
 
 def print_ready(service: Service, url: str, model_id: str, profile: str, seconds: float, logs: Path) -> None:
     question = "What is the capital of France?"
     body = {"model": model_id, "messages": [{"role": "user", "content": question}], "temperature": 0}
+    options = f"{service.name} --model {model_id} --url {url}"
     stand_in = " A small model stands in for the real one." if profile == "laptop" else ""
     text = f"""
 {service.name} serves {model_id} on {url}, {seconds:.0f} s after the start.{stand_in} Ask it:
@@ -216,8 +237,10 @@ messages = [{{"role": "user", "content": "{question}"}}]
 for chunk in client.chat.completions.create(model="{model_id}", messages=messages, stream=True):
     print(chunk.choices[0].delta.content or "", end="")
 
-Chat with it: scripts/chat {service.name}    Probe it: scripts/probe {service.name}
-Its logs: {logs}    Stop it: Ctrl-C or scripts/dev --stop"""
+Chat with it:  scripts/chat {options}
+Probe it:      scripts/probe {options}
+Stop it:       Ctrl-C, or scripts/dev --stop
+Its logs:      {logs}"""
     out.print(text, markup=False)
 
 

@@ -56,7 +56,7 @@ class Served:
     printed: str
     """What scripts/dev printed when it was ready."""
 
-    def printed_lines(self, start: str, end: str = "$") -> str:
+    def printed_lines(self, start: str, end: str) -> str:
         """The part of what was printed from a line that begins with `start` to one that begins with `end`."""
         return re.search(rf"^{start}.*?(?={end})", self.printed, re.MULTILINE | re.DOTALL)[0]
 

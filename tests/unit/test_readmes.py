@@ -1,0 +1,54 @@
+"""The commands in the READMEs are commands that exist, with options they have; the tables name what is there."""
+
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ops import catalogue
+
+ROOT = catalogue.ROOT
+READMES = [ROOT / "README.md", *ROOT.glob("*/**/README.md")]
+
+
+def commands(readme: Path) -> list[str]:
+    """The lines of its bash fences that run one of scripts/, without their comments."""
+    fences = re.findall(r"```bash\n(.*?)```", readme.read_text(), re.DOTALL)
+    lines = "\n".join(fences).replace("\\\n", " ").splitlines()
+    return [line.partition(" #")[0].strip() for line in lines if line.startswith("scripts/")]
+
+
+COMMANDS = sorted({command for readme in READMES if ".venv" not in readme.parts for command in commands(readme)})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_exists(command):
+    script, *words = command.split()
+    assert (ROOT / script).exists()
+    options = [word for word in words if word.startswith("--")]
+    if options:
+        said = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True).stdout
+        assert all(option in said for option in options), said
+    for word in words[:1]:
+        assert word.startswith("--") or catalogue.find(word)
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 4
+
+
+def test_root_readme_lists_every_service(service):
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| [{service.name}]"))
+    assert f"(services/{service.folder.name}/README.md)" in row
+
+
+def test_service_readme_lists_every_model(service):
+    category = importlib.import_module(service.application["import_path"].partition(":")[0])
+    text = (service.folder / "README.md").read_text()
+    for name, config in category.MODELS.items():
+        assert f"| `{name}`" in text
+        assert config.model_loading_config.model_source in text
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+        assert ("| needed |" in row) == (name in category.GATED)
