@@ -166,6 +166,7 @@ def start(service: Service, model: str | None, port: int, profile: str, progress
 
     progress.waiting_for("Ray to start")
     logs = local_serve.start_ray(profile)
+    progress.waiting_for("the application to be built")
     try:
         application = builder(args)
     except Exception as error:

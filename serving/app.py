@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from ray.serve import Application
 from ray.serve.llm import LLMConfig, build_openai_app
 
+from serving.llm_server import LLMServer
+
 
 class AppArgs(BaseModel):
     """The `args` of a service.yaml, and the `key=value` words of `serve run`. Unknown ones are errors."""
@@ -54,7 +56,7 @@ def build(models: dict[str, LLMConfig], args: AppArgs, *, gated: Collection[str]
     Raises:
         ValueError: as `choose` does.
     """
-    config = choose(models, args, gated)
+    config = choose(models, args, gated).model_copy(update={"server_cls": LLMServer})
     if args.profile == "laptop":
         from laptop.profile import laptop_profile  # not needed in production, so not imported there
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import httpx
 import psutil
@@ -97,8 +98,17 @@ def test_second_run_on_the_same_port_names_the_first(served, scripts):
     assert "--port" in second.stderr
 
 
-def test_stop_ends_every_process_of_the_run(served, scripts):
-    ours = [process for process in psutil.process_iter(["environ"]) if is_of_run(process, served)]
+def test_service_heals_when_its_engine_is_killed(served, scripts, environment):
+    (engine,) = [process for process in run_processes(environment) if "VLLM::EngineCore" in " ".join(process.cmdline())]
+    engine.kill()
+    deadline = time.monotonic() + 300
+    while (probe := scripts("probe", served.service.name, "--url", served.url)).returncode:
+        assert time.monotonic() < deadline, probe.stdout + probe.stderr
+        time.sleep(2)
+
+
+def test_stop_ends_every_process_of_the_run(served, scripts, environment):
+    ours = run_processes(environment)
     assert len(ours) > 5, "Ray, HAProxy and vLLM run as processes of their own"
     stopped = scripts("dev", "--stop")
     assert stopped.returncode == 0
@@ -108,6 +118,7 @@ def test_stop_ends_every_process_of_the_run(served, scripts):
     assert "Nothing to stop" in scripts("dev", "--stop").stdout
 
 
-def is_of_run(process: psutil.Process, served) -> bool:
-    environment = process.info["environ"] or {}
-    return "XDG_CACHE_HOME" in environment and environment.get("RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING") == "1"
+def run_processes(environment: dict[str, str]) -> list[psutil.Process]:
+    """The processes of the served run: all that have the cache folder of these tests in their environment."""
+    cache = environment["XDG_CACHE_HOME"]
+    return [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("XDG_CACHE_HOME") == cache]
