@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def other_ray_cluster(root: Path):
     address = f"127.0.0.1:{preflight.free_port(6379)}"
     environment = os.environ | {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     port = address.rpartition(":")[2]
-    command = [ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    folder = tempfile.mkdtemp(prefix="ray-")  # not Ray's own, where it would leave its address for later ray.init()s
+    command = [ray, "start", "--head", f"--port={port}", f"--temp-dir={folder}", "--num-cpus=1"]
+    command += ["--include-dashboard=false", "--block"]
     head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while subprocess.run([ray, "health-check"], env=environment, capture_output=True, check=False).returncode:
@@ -63,6 +66,7 @@ def other_ray_cluster(root: Path):
     yield environment
     head.send_signal(signal.SIGTERM)
     head.wait(timeout=60)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_gpu_that_is_not_there_and_a_cluster_of_somebody_else(scripts, port, other_ray_cluster):
