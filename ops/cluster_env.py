@@ -25,19 +25,18 @@ def cluster_env(service: Service) -> dict[str, str]:
     env["RAY_USAGE_STATS_ENABLED"] = "0"
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
-        env |= haproxy_env()
+        env |= haproxy_env(int(env.get("RAY_SERVE_HAPROXY_MAXCONN", RAY_MAXCONN)))
     return env
 
 
-def haproxy_env() -> dict[str, str]:
-    """HAProxy's limits and ports where Ray's defaults do not fit this machine.
+def haproxy_env(maxconn: int) -> dict[str, str]:
+    """HAProxy's ports, and its limit of connections where `maxconn` does not fit this machine.
 
     Raises:
         CommandError: the limit of open files is too low for HAProxy to be of use.
     """
     env = {name: str(preflight.free_port(port)) for name, port in HAPROXY_PORTS.items()}
     limit = preflight.raise_open_files_limit()
-    maxconn = int(os.environ.get("RAY_SERVE_HAPROXY_MAXCONN", RAY_MAXCONN))
     affordable = int((limit - OWN_FILES) / FILES_PER_CONNECTION)
     if affordable >= maxconn:
         return env

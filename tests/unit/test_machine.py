@@ -1,5 +1,6 @@
 """What the commands find out about the machine they run on."""
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -8,7 +9,7 @@ from collections import namedtuple
 
 import pytest
 
-from ops import catalogue, preflight, setup
+from ops import catalogue, dev, preflight, setup
 from ops.catalogue import Service
 from ops.cli import CommandError
 from ops.cluster_env import cluster_env
@@ -66,6 +67,29 @@ def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):
     monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 500)
     with pytest.raises(CommandError, match=r"limit of open files is 500.*ulimit -n"):
         cluster_env(with_secret)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu_build", "wanted", "chosen"),
+    [
+        (False, True, "auto", "laptop"),
+        (False, True, "gpu", "gpu"),
+        (True, False, "auto", "gpu"),
+        (True, True, "auto", "laptop"),
+        (True, True, "laptop", "laptop"),
+    ],
+)
+def test_profile_fits_the_machine_and_its_vllm(monkeypatch, gpu, cpu_build, wanted, chosen):
+    monkeypatch.setattr(dev, "has_gpu", lambda: gpu)  # the tests run on machines that have none
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: cpu_build)
+    assert dev.choose_profile(wanted) == chosen
+
+
+def test_gpu_that_the_installed_vllm_cannot_use(monkeypatch):
+    monkeypatch.setattr(dev, "has_gpu", lambda: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    with pytest.raises(CommandError, match="vLLM's CPU build"):
+        dev.choose_profile("gpu")
 
 
 def test_setup_says_where_it_can_run(monkeypatch, capsys):
