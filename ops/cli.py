@@ -18,11 +18,14 @@ class CommandError(Exception):
 
 
 def run(name: str, command: Callable) -> None:
-    """Run a typer command as `name`; a CommandError is printed and ends it with status 2."""
+    """Run a typer command as `name`; what it raises is printed and ends it with status 2."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(command)
     try:
         app(prog_name=name)
     except CommandError as error:
         err.print(f"Error: {error}", style="red", markup=False)
+        sys.exit(CANNOT)
+    except Exception:
+        err.print_exception()
         sys.exit(CANNOT)

@@ -72,8 +72,8 @@ def choose_profile(wanted: str) -> str:
     if wanted == "laptop" or not has_cpu_build():
         return "gpu" if wanted == "auto" else wanted
     reason = (
-        "This machine has a GPU, but .venv holds vLLM's CPU build: python3 had no Ray and vLLM when it was made. Use an"
-        "  image that has them, such as the base image in versions.toml, or install them; then delete .venv."
+        "This machine has a GPU, but .venv holds vLLM's CPU build: python3 had no Ray and vLLM when it was made. "
+        "Use an image that has them, such as the base image in versions.toml, or install them; then delete .venv."
     )
     if wanted == "gpu":
         raise CommandError(reason)
