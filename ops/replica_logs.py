@@ -8,6 +8,7 @@ STAGES = {  # a line that a replica's processes write (Ray 2.59, vLLM 0.27), and
     "Initializing a V1 LLM engine": "the engine to start its workers",
     "Starting to load model": "the weights to load",
     "Loading weights took": "the KV cache and the warm-up",
+    "Model loading took": "compilation, the KV cache and the CUDA graphs",  # on a GPU
     "Started vLLM engine": "the HTTP routes",
 }
 

@@ -1,6 +1,6 @@
 """Ray's LLMServer, with a health check whose failure Serve can read at once."""
 
-from ray.serve.llm import LLMServer as RayLLMServer
+from ray.serve.llm.deployment import LLMServer as RayLLMServer
 
 
 class LLMServer(RayLLMServer):

@@ -72,7 +72,7 @@ def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(category, laptop_p
     for config in category.MODELS.values():
         laptop = laptop_profile(config, "smollm2-135m")
         printed = capsys.readouterr().err
-        assert laptop.get_engine_config().placement_bundles == [{"CPU": 1, "GPU": 0}]
+        assert all(bundle.get("GPU", 0) == 0 for bundle in laptop.get_engine_config().placement_bundles)
         assert laptop.model_id == config.model_id
         assert laptop.experimental_configs == config.experimental_configs
         for field in changed_fields(config, laptop):
