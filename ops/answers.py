@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from httpx_sse import connect_sse
@@ -19,6 +20,11 @@ class Answer:
     """The message of an error answer, or its whole text where it has no such field."""
     model_ids: tuple[str, ...] = ()
     """What /v1/models lists."""
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL leads to this machine, where an HTTP proxy that the environment names must be left out."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost")
 
 
 def get(client: httpx.Client, path: str) -> Answer:

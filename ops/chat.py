@@ -7,6 +7,7 @@ import typer
 from openai import OpenAI
 
 from ops import catalogue, cli, probe_file
+from ops.answers import is_local
 from ops.cli import CommandError, out
 
 Message = dict[str, str]
@@ -23,7 +24,8 @@ def chat(
     Example: scripts/chat small-size-llm
     """
     model = model or probe_file.load(catalogue.find(service).probe_file).model
-    client = OpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0)
+    http_client = openai.DefaultHttpxClient(trust_env=not is_local(url))
+    client = OpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0, http_client=http_client)
     out.print(f"{model} on {url}. Ctrl-C stops an answer, Ctrl-D ends.", style="dim")
     history: list[Message] = []
     while True:

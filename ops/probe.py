@@ -5,7 +5,6 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import httpx
 import jsonschema
@@ -44,21 +43,20 @@ def probe(
     probe.model = model or probe.model
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=not is_local(url)) as client:
+        with httpx.Client(
+            base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=not answers.is_local(url)
+        ) as client:
             check_reachable(client)
             results = [run_check(client, probe, check) for check in probe.checks]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise CommandError(f"{url} cannot be asked: {error}. Is it running? scripts/dev starts a service.") from None
+        raise CommandError(
+            f"{url} cannot be asked: {str(error).rstrip('.')}. Is it running? scripts/dev starts a service."
+        ) from None
     if as_json:
         print(json.dumps({"url": url, "model": probe.model, "results": [asdict(result) for result in results]}))
     else:
         print_results(results)
     sys.exit(1 if any(result.failures for result in results) else 0)
-
-
-def is_local(url: str) -> bool:
-    """Whether no HTTP proxy of the environment is to be used."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost")
 
 
 def check_reachable(client: httpx.Client) -> None:
