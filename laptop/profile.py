@@ -44,4 +44,4 @@ def change(fields: dict[str, Any], path: str, value: Any) -> str | None:
         fields.pop(name, None)
     else:
         fields[name] = value
-    return None if before == value else f"{path}: {before} -> {value}"
+    return None if before == value else f"{path}: {before!r} -> {value!r}"
