@@ -1,6 +1,5 @@
 """scripts/dev: serve one category on this machine, as `serve run` does, until Ctrl-C."""
 
-import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -12,15 +11,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal
 
 import httpx
 import typer
-from platformdirs import user_cache_path
 
+from laptop.cache import CACHE
 from ops import cli, dev_runs, preflight
 from ops.catalogue import ROOT, Service, find
 from ops.cli import CommandError, err, out
@@ -124,21 +123,21 @@ def run_detached(service: Service, model: str | None, port: int, profile: str) -
 def run_here(service: Service, model: str | None, port: int, profile: str) -> None:
     if profile == "laptop":
         preflight.check_memory()
-        preflight.check_disk(user_cache_path(), Path(tempfile.gettempdir()))
+        preflight.check_disk(CACHE, Path(tempfile.gettempdir()))
     os.environ.update(cluster_env(service))
     os.environ.pop("RAY_ADDRESS", None)  # a cluster of its own, whichever others are there
     url = f"http://127.0.0.1:{port}"
     run = dev_runs.this_run(service.name, url)
     run.save()
     try:
-        with stopped_by_signals():
-            with Progress() as progress:
-                model_id, logs = start(service, model, port, profile, progress)
-                wait_for_token(url, model_id, progress)
-            print_ready(service, url, model_id, profile, progress.seconds(), logs)
-            run.model_copy(update={"ready": True}).save()
-            while True:
-                signal.pause()
+        stop_on_signals()
+        with Progress() as progress:
+            model_id, logs = start(service, model, port, profile, progress)
+            wait_for_token(url, model_id, progress)
+        print_ready(service, url, model_id, profile, progress.seconds(), logs)
+        run.model_copy(update={"ready": True}).save()
+        while True:
+            signal.pause()
     except Stopped:
         err.print("Stopping ...")
     finally:
@@ -154,9 +153,8 @@ class Stopped(BaseException):
     """
 
 
-@contextlib.contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Turn the signals into Stopped: SIGINT also where a shell started us with it ignored, SIGHUP not under nohup."""
+def stop_on_signals() -> None:
+    """Signals raise Stopped from now on: SIGINT also where a shell had us ignore it, SIGHUP not under nohup."""
     numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         numbers.remove(signal.SIGHUP)
@@ -168,7 +166,6 @@ def stopped_by_signals() -> Iterator[None]:
 
     for number in numbers:
         signal.signal(number, stop)
-    yield
 
 
 def start(service: Service, model: str | None, port: int, profile: str, progress: Progress) -> tuple[str, Path]:

@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 import psutil
-from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict
 
-FOLDER = user_cache_path("anyscale-llm-serving") / "dev"
+from laptop.cache import CACHE
+
+FOLDER = CACHE / "dev"
 
 
 class DevRun(BaseModel):
@@ -29,7 +30,9 @@ class DevRun(BaseModel):
 
     def save(self) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(self.model_dump_json())
+        unfinished = self.file.with_suffix(".unfinished")  # another command may read the record at any time
+        unfinished.write_text(self.model_dump_json())
+        unfinished.replace(self.file)
 
     def forget(self) -> None:
         self.file.unlink(missing_ok=True)
@@ -49,7 +52,7 @@ def this_run(service: str, url: str) -> DevRun:
 
 def running() -> list[DevRun]:
     """The runs whose process is there; the records of others are removed."""
-    runs = [DevRun.model_validate_json(file.read_text()) for file in FOLDER.glob("*.json")]
+    runs = [run for file in FOLDER.glob("*.json") if (run := find(int(file.stem)))]
     for run in runs:
         if run.process() is None:
             run.forget()
@@ -57,7 +60,11 @@ def running() -> list[DevRun]:
 
 
 def find(pid: int) -> DevRun | None:
-    return next((run for run in running() if run.pid == pid), None)
+    """The record of a process; None where it has none, or has just removed it."""
+    try:
+        return DevRun.model_validate_json((FOLDER / f"{pid}.json").read_text())
+    except FileNotFoundError:
+        return None
 
 
 def stop(run: DevRun, timeout_s: float = 60) -> bool:

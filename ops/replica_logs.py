@@ -12,7 +12,7 @@ STAGES = {  # a line that a replica's processes write (Ray 2.59, vLLM 0.27), and
     "Started vLLM engine": "the HTTP routes",
 }
 
-EXCEPTION = re.compile(r"(?P<kind>[\w.]*(?:Error|Exception|Exit|Interrupt)): (?P<message>\S.*)")
+EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt): \S.*")
 PREFIX = re.compile(r"^(\([^)]*pid=\d+[^)]*\) )?((ERROR|WARNING|INFO) [\d-]+ [\d:,.]+ \[[^\]]+\] ?)?")
 CONSEQUENCES = (  # what the other processes say when the engine's own process has failed
     "Traceback (most recent call last)",  # Serve wraps a replica's traceback in a RuntimeError
