@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -23,6 +24,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup-done"
 LOCK = ROOT / "requirements" / "laptop.lock"
+TORCHVISION_FIX = ROOT / "laptop" / "torchvision_operators.py"
 
 DISK_GB = 8  # measured with uv 0.13.9: its cache 4.0 GB, and .venv 3.7 GB where that is on another file system
 
@@ -51,7 +53,7 @@ def main() -> int:
 
 def fingerprint() -> str:
     """Of all that decides what `.venv` holds: when it changes, setup runs again."""
-    decides = [sys.version, str(ROOT), LOCK.read_text(), *tool_requirements()]
+    decides = [sys.version, str(ROOT), LOCK.read_text(), TORCHVISION_FIX.read_text(), *tool_requirements()]
     return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
 
@@ -123,6 +125,22 @@ def install_laptop() -> None:
         "network, or name your mirror in PIP_INDEX_URL. torch comes from PyTorch's CPU index; without that, put its "
         f"wheel ({torch_pin()}) in a folder and name the folder in PIP_FIND_LINKS.",
     )
+    make_torchvision_importable()
+
+
+def make_torchvision_importable() -> None:
+    """PyPI's build of torchvision does not import beside the CPU build of torch without TORCHVISION_FIX."""
+    if can_import("torchvision"):
+        return
+    packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(VENV), "platbase": str(VENV)}))
+    shutil.copy(TORCHVISION_FIX, packages)
+    (packages / f"{TORCHVISION_FIX.stem}.pth").write_text(f"import {TORCHVISION_FIX.stem}\n")
+    if not can_import("torchvision"):
+        raise SetupError("torchvision cannot be imported. Delete .venv and run scripts/setup again.")
+
+
+def can_import(module: str) -> bool:
+    return not subprocess.run([PYTHON, "-c", f"import {module}"], capture_output=True, check=False).returncode
 
 
 def make_venv(*options: str) -> None:

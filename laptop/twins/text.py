@@ -1,0 +1,74 @@
+"""A twin of a text model: what its architecture's file says of it, made into a checkpoint."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from laptop.cache import cached_checkpoint
+from laptop.twins.conversations import CONVERSATIONS, Conversation
+from laptop.twins.training import Batch, new_tokenizer, save, text_rows, trained
+
+FOLDER = Path(__file__).parent
+SHARED = ["conversations.py", "text.py", "training.py"]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way the model is asked: variables of its chat template, and what it then answers to a conversation."""
+
+    answer: Callable[[Conversation], str]
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TextTwin:
+    name: str
+    module: str
+    """The file of its recipe."""
+    chat_template: Path
+    new_model: Callable[[PreTrainedTokenizerFast], PreTrainedModel]
+    modes: list[Mode]
+    special: list[str]
+    plain: list[str]
+    tokens: dict[str, str]
+    """Which of them are the eos_token, pad_token and bos_token."""
+
+    def checkpoint(self) -> Path:
+        """Makes it where it is not cached, and returns its folder."""
+        sources = [*(FOLDER / file for file in SHARED), Path(self.module), self.chat_template]
+        return cached_checkpoint(f"{self.name}-{recipe_hash(sources)}", self.make)
+
+    def make(self, folder: Path) -> None:
+        pairs = [
+            (self.prompt(conversation, mode), mode.answer(conversation))
+            for mode in self.modes
+            for conversation in CONVERSATIONS
+        ]
+        tokenizer = new_tokenizer([text for pair in pairs for text in pair], self.special, self.plain, **self.tokens)
+        tokenizer.chat_template = self.chat_template.read_text()
+        model = trained(self.name, lambda: self.new_model(tokenizer), Batch(text_rows(tokenizer, pairs)))
+        save(model, folder, {tokenizer.eos_token_id})
+        tokenizer.save_pretrained(folder)
+
+    def prompt(self, conversation: Conversation, mode: Mode) -> str:
+        """The text that vLLM makes of the conversation."""
+        (text,), _ = render_jinja_template(
+            conversations=[conversation.messages],
+            tools=conversation.tools or None,
+            chat_template=self.chat_template.read_text(),
+            add_generation_prompt=True,
+            **self.tokens,
+            **mode.variables,
+        )
+        return text
+
+
+def recipe_hash(sources: list[Path]) -> str:
+    """Eight hex digits of the files that decide what a twin is."""
+    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources))
+    return digest.hexdigest()[:8]
