@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from laptop import smollm2
+from laptop.twins import deepseek, gpt_oss, llama, qwen, qwen_vl
+
+CHECKPOINT = "<the folder of its checkpoint>"
+"""Stands for that folder in `LaptopModel.changes`."""
 
 
 @dataclass(frozen=True)
@@ -13,17 +17,85 @@ class LaptopModel:
     checkpoint: Callable[[], Path]
     """Makes the checkpoint where it is not cached yet, and returns the folder that holds it."""
 
-    changes: dict[str, Any] = field(default_factory=dict)
-    """Fields of the LLMConfig that it needs otherwise than the model it stands in for; written as in laptop.profile."""
+    not_covered: str
+    """What a run with it does not show of production, beside speed and the quality of answers."""
 
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of the LLMConfig that it needs otherwise than what it stands in for; written as in laptop.profile."""
+
+
+OWN_TOKENIZER = {"engine_kwargs.tokenizer_mode": None, "engine_kwargs.chat_template": None}
+ON_ONE_CPU = {"placement_group_config.bundle_per_worker": {"CPU": 1}}
 
 MODELS = {
     "smollm2-135m": LaptopModel(
         smollm2.checkpoint,
+        "the chat template, the tokenizer and the tool-call parser of the real models",
         {
-            "engine_kwargs.tokenizer_mode": None,  # a tokenizer of its own
-            "engine_kwargs.chat_template": None,  # and a chat template of its own, which it was trained with
+            **OWN_TOKENIZER,
             "engine_kwargs.tool_call_parser": "hermes",  # llama3_json and mistral look for tokens that it does not have
+        },
+    ),
+    "llama-twin": LaptopModel(
+        llama.LLAMA.checkpoint,
+        "tensor parallelism by NCCL over GPUs: two processes share the model by gloo",
+        {
+            **OWN_TOKENIZER,
+            **ON_ONE_CPU,
+            "engine_kwargs.tensor_parallel_size": 2,
+            "engine_kwargs.tool_call_parser": "llama3_json",
+            "engine_kwargs.reasoning_parser": None,  # Llama does not think
+            "runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM's choice wants a NUMA node a worker
+        },
+    ),
+    "deepseek-twin": LaptopModel(
+        deepseek.DEEPSEEK.checkpoint,
+        "a second node, tensor parallelism within a stage, the kernels of latent attention, and fp8",
+        {
+            "engine_kwargs.tensor_parallel_size": 1,  # and two pipeline stages, as in production: two processes
+            "engine_kwargs.reasoning_parser": "deepseek_r1",
+            "engine_kwargs.trust_remote_code": None,
+            # Eager, vLLM 0.27 leaves out the dummy run that a second stage waits for, and its CPU kernels get this
+            # architecture's answers wrong; with the next it compiles nothing all the same.
+            "engine_kwargs.enforce_eager": False,
+            "runtime_env.env_vars.VLLM_CPU_CI_ENV": "1",
+            "runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM's choice wants a NUMA node a worker
+            "runtime_env.env_vars.VLLM_MLA_DISABLE": "1",  # vLLM 0.27 has latent attention for GPUs only
+        },
+    ),
+    "qwen-vl-twin": LaptopModel(
+        qwen_vl.checkpoint,
+        "the image processors of Qwen3-VL and Pixtral, and tool calling",
+        {
+            **OWN_TOKENIZER,
+            "engine_kwargs.tool_call_parser": None,  # Qwen2.5-VL calls no tools
+            "engine_kwargs.enable_auto_tool_choice": None,
+            "engine_kwargs.mm_processor_kwargs": {"max_pixels": 256 * 28 * 28},  # 8 images fit the shorter context
+            "engine_kwargs.allowed_media_domains": ["127.0.0.1"],  # a laptop's images are its own
+        },
+    ),
+    "qwq-twin": LaptopModel(
+        qwen.QWQ.checkpoint,
+        "tensor parallelism, and the parsers of the models other than QwQ",
+        {
+            **ON_ONE_CPU,
+            "engine_kwargs.tensor_parallel_size": 1,
+            "engine_kwargs.tool_call_parser": "hermes",
+            "engine_kwargs.reasoning_parser": "deepseek_r1",
+            "engine_kwargs.language_model_only": None,
+        },
+    ),
+    "qwen3-twin": LaptopModel(
+        qwen.QWEN3.checkpoint,
+        "tensor parallelism",
+        {**ON_ONE_CPU, "engine_kwargs.tensor_parallel_size": 1},
+    ),
+    "gpt-oss-twin": LaptopModel(
+        gpt_oss.checkpoint,
+        "MXFP4 weights and their kernels",
+        {
+            "runtime_env.env_vars.TIKTOKEN_ENCODINGS_BASE": CHECKPOINT,
+            "runtime_env.env_vars.VLLM_SYSTEM_START_DATE": gpt_oss.DATE,  # the prompt holds a date; it knows one
         },
     ),
 }

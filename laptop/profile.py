@@ -5,10 +5,11 @@ from typing import Any
 
 from ray.serve.llm import LLMConfig
 
-from laptop.models import MODELS
+from laptop.models import CHECKPOINT, MODELS
 
 # Fields of the LLMConfig, dots between the levels. None takes a field away.
 CHANGES: dict[str, Any] = {
+    "model_loading_config.model_source": CHECKPOINT,
     "accelerator_type": None,
     "accelerator_config": {"kind": "cpu"},
     "engine_kwargs.enforce_eager": True,  # compiling takes longer than it saves on a model this small
@@ -28,9 +29,11 @@ def laptop_profile(config: LLMConfig, laptop_model: str) -> LLMConfig:
     """
     fields = config.model_dump(exclude_unset=True)
     stand_in = MODELS[laptop_model]
-    changes = {"model_loading_config.model_source": str(stand_in.checkpoint()), **stand_in.changes, **CHANGES}
+    folder = str(stand_in.checkpoint())
+    changes = {path: folder if value == CHECKPOINT else value for path, value in (CHANGES | stand_in.changes).items()}
     lines = [line for path, value in changes.items() if (line := change(fields, path, value))]
-    print("The laptop profile changes, all else is as in production:", *lines, sep="\n  ", file=sys.stderr, flush=True)
+    print("The laptop profile changes, all else is as in production:", *lines, sep="\n  ", file=sys.stderr)
+    print(f"Not covered by a run with it: {stand_in.not_covered}.", file=sys.stderr, flush=True)
     return LLMConfig(**fields)
 
 

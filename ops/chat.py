@@ -1,31 +1,44 @@
 """scripts/chat: talk to a service in the terminal."""
 
-from typing import Annotated
+import base64
+import mimetypes
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import openai
 import typer
 from openai import OpenAI
 
-from ops import catalogue, cli, probe_file
-from ops.answers import is_local
+from ops import catalogue, cli, client, probe_file
 from ops.cli import CommandError, out
 
-Message = dict[str, str]
+Message = dict[str, Any]
+TIMEOUT_S = 600  # guess: between two pieces of an answer, a full queue included
 
 
 def chat(
     service: Annotated[str, typer.Argument(help="The service, such as small-size-llm.")],
     url: Annotated[str, typer.Option(help="Where it runs.")] = "http://127.0.0.1:8000",
-    api_key: Annotated[str, typer.Option(help="Sent as bearer token; Anyscale services want one.")] = "none",
+    api_key: Annotated[str | None, typer.Option(help="Sent as bearer token; Anyscale services want one.")] = None,
     model: Annotated[str | None, typer.Option(help="The model id to ask, where it is not the service's own.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A file or URL to show with the first question; can be repeated.")
+    ] = None,
+    no_think: Annotated[bool, typer.Option("--no-think", help="Answer at once, where the model can.")] = False,
+    effort: Annotated[
+        Literal["low", "medium", "high"] | None, typer.Option(help="How long to think, where the model can choose.")
+    ] = None,
 ) -> None:
-    """Chat with a running service; answers appear as they are generated. Ctrl-C stops an answer, Ctrl-D ends.
+    """Chat with a running service; answers appear as they are generated, what the model thinks is dimmed.
 
-    Example: scripts/chat small-size-llm
+    Ctrl-C stops an answer, Ctrl-D ends.
+
+    Example: scripts/chat hybrid-reasoning-llm --no-think
     """
     model = model or probe_file.load(catalogue.find(service).probe_file).model
-    http_client = openai.DefaultHttpxClient(trust_env=not is_local(url))
-    client = OpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0, http_client=http_client)
+    images = [image_part(source) for source in image or []]
+    options = thinking_options(no_think, effort)
+    connection = client.connect(url, api_key, TIMEOUT_S)
     out.print(f"{model} on {url}. Ctrl-C stops an answer, Ctrl-D ends.", style="dim")
     history: list[Message] = []
     while True:
@@ -35,28 +48,56 @@ def chat(
             out.print()
             return
         if question.strip():
-            history.append({"role": "user", "content": question})
-            history.append({"role": "assistant", "content": answer(client, model, history)})
+            history.append({"role": "user", "content": [*images, text_part(question)] if images else question})
+            images = []
+            content = answer(connection, {"model": model, "messages": history, **options})
+            history.append({"role": "assistant", "content": content})
 
 
-def answer(client: OpenAI, model: str, history: list[Message]) -> str:
+def image_part(source: str) -> Message:
+    """An image for a message: a URL as it is, which the service fetches; a file with its content.
+
+    Raises:
+        CommandError: there is no such file, or its name is not that of an image.
+    """
+    if not source.startswith(("http://", "https://")):
+        kind = mimetypes.guess_type(source)[0] or ""
+        if not kind.startswith("image/") or not Path(source).is_file():
+            raise CommandError(f"{source} is not the path of an image file such as photo.png, nor an http URL.")
+        source = f"data:{kind};base64,{base64.b64encode(Path(source).read_bytes()).decode()}"
+    return {"type": "image_url", "image_url": {"url": source}}
+
+
+def text_part(text: str) -> Message:
+    return {"type": "text", "text": text}
+
+
+def thinking_options(no_think: bool, effort: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}} if no_think else {}
+    return options | ({"reasoning_effort": effort} if effort else {})
+
+
+def answer(connection: OpenAI, body: dict[str, Any]) -> str:
     """Print the model's answer as it is generated; returns it, or what there is of it where Ctrl-C cut it short."""
-    text = ""
+    read, before = client.Answer(), None
     try:
-        for chunk in client.chat.completions.create(model=model, messages=history, stream=True):
-            piece = chunk.choices[0].delta.content or "" if chunk.choices else ""
-            text += piece
-            out.print(piece, end="", markup=False)
+        for piece in client.stream(connection, body, read):
+            if before == "reasoning" and piece.kind == "content":
+                out.print()
+            out.print(piece.text, end="", markup=False, style="dim" if piece.kind == "reasoning" else None)
+            before = piece.kind
     except KeyboardInterrupt:
         pass
     except openai.APIConnectionError:
         raise CommandError(
-            f"{client.base_url} cannot be reached. Is it running? scripts/dev starts a service."
+            f"{connection.base_url} cannot be reached. Is it running? scripts/dev starts a service."
         ) from None
-    except openai.APIError as error:
-        out.print(f"The service answers: {error.message}", style="red", markup=False)
+    except openai.APIStatusError as error:
+        read.error = client.message_of(error)
+    if read.error:
+        out.print(f"The service answers: {read.error}", style="red", markup=False)
     out.print()
-    return text
+    return read.content
 
 
 if __name__ == "__main__":

@@ -4,17 +4,20 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import jsonschema
+import openai
 import typer
+from openai import OpenAI
 
-from ops import answers, catalogue, cli, probe_file
-from ops.answers import Answer
+from ops import catalogue, cli, client, probe_file
 from ops.cli import CommandError, out
+from ops.client import Answer
 from ops.probe_file import Check, ProbeFile
 
+THINKING_MARKS = ("<think>", "</think>", "<|channel|>")
 TIMEOUT_S = 120  # guess: a cold kernel or a full batch delays an answer; longer than that is a failure
 
 
@@ -41,17 +44,9 @@ def probe(
     file = Path(service) if service.endswith(".yaml") else catalogue.find(service).probe_file
     probe = probe_file.load(file)
     probe.model = model or probe.model
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        with httpx.Client(
-            base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=not answers.is_local(url)
-        ) as client:
-            check_reachable(client)
-            results = [run_check(client, probe, check) for check in probe.checks]
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise CommandError(
-            f"{url} cannot be asked: {str(error).rstrip('.')}. Is it running? scripts/dev starts a service."
-        ) from None
+    connection = client.connect(url, api_key, TIMEOUT_S)
+    check_reachable(connection)
+    results = [run_check(connection, probe, check) for check in probe.checks]
     if as_json:
         print(json.dumps({"url": url, "model": probe.model, "results": [asdict(result) for result in results]}))
     else:
@@ -59,21 +54,24 @@ def probe(
     sys.exit(1 if any(result.failures for result in results) else 0)
 
 
-def check_reachable(client: httpx.Client) -> None:
-    """Raises CommandError where no check could say more than that the key is wrong."""
-    status = client.get("/v1/models").status_code
-    if status in (401, 403):
-        raise CommandError(f"{client.base_url} answers {status}: give its token with --api-key.")
-
-
-def run_check(client: httpx.Client, probe: ProbeFile, check: Check) -> Result:
+def check_reachable(connection: OpenAI) -> None:
+    """Raises CommandError where no check could say more than that it is not there, or that the key is wrong."""
     try:
-        if check.request is None:
-            answer = answers.get(client, check.path)
-        else:
-            answer = answers.post(client, check.path, check.body(probe.model))
-    except (httpx.RemoteProtocolError, httpx.ReadTimeout, httpx.ReadError) as error:
-        return Result(check.name, 0, [f"the answer broke off: {error!r}"])
+        answer = client.ask(connection, client.MODELS, {})
+    except (openai.APIConnectionError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CommandError(
+            f"{connection.base_url} cannot be asked: {error.__cause__ or error}. Is it running? "
+            "scripts/dev starts a service."
+        ) from None
+    if answer.status in (401, 403):
+        raise CommandError(f"{connection.base_url} answers {answer.status}: give its token with --api-key.")
+
+
+def run_check(connection: OpenAI, probe: ProbeFile, check: Check) -> Result:
+    try:
+        answer = client.ask(connection, check.path, check.body(probe.model))
+    except (openai.APIConnectionError, httpx.HTTPError) as error:
+        return Result(check.name, 0, [f"the answer broke off: {error.__cause__ or error!r}"])
     return Result(check.name, round(answer.seconds, 3), failures(check, probe.model, answer))
 
 
@@ -94,17 +92,46 @@ def failures(check: Check, model: str, answer: Answer) -> list[str]:
     if expect.lists_model and model not in answer.model_ids:
         failed.append(f"expected model {model} in the list, got {', '.join(answer.model_ids)}")
     if expect.follows_schema:
-        failed += schema_failures(check, answer.content)
+        failed += schema_failures("content", answer.content, check.answer_schema())
+    if expect.calls_tool is not None:
+        failed += tool_failures(check, answer)
+    return failed + thinking_failures(check, answer)
+
+
+def thinking_failures(check: Check, answer: Answer) -> list[str]:
+    expect, failed, thought = check.expect, [], answer.reasoning.strip()
+    if expect.thinks is True and not thought:
+        failed.append(f"expected reasoning, got none, and content {answer.content[:300]!r}")
+    if expect.thinks is False and thought:
+        failed.append(f"expected no reasoning, got {thought[:300]!r}")
+    if expect.thinks is not None and any(mark in answer.content for mark in THINKING_MARKS):
+        failed.append(f"expected content without thoughts, got {answer.content[:300]!r}")
+    if expect.thinks_at_most is not None and len(thought.split()) > expect.thinks_at_most:
+        failed.append(f"expected at most {expect.thinks_at_most} words of reasoning, got {thought[:300]!r}")
+    if expect.counts_reasoning_tokens and not answer.reasoning_tokens:
+        failed.append(f"expected usage to count reasoning tokens, got {answer.reasoning_tokens}")
     return failed
 
 
-def schema_failures(check: Check, content: str) -> list[str]:
+def tool_failures(check: Check, answer: Answer) -> list[str]:
+    (tool,) = check.tools()
+    if [call.name for call in answer.tool_calls] != [tool["name"]]:
+        called = [call.name for call in answer.tool_calls] or "none"
+        return [f"expected one call of {tool['name']}, got {called}, and content {answer.content[:300]!r}"]
+    (call,) = answer.tool_calls
+    failed = schema_failures("arguments", call.arguments, tool["parameters"])
+    if not failed and json.loads(call.arguments) != check.expect.calls_tool:
+        failed.append(f"expected arguments {json.dumps(check.expect.calls_tool)}, got {call.arguments}")
+    return failed
+
+
+def schema_failures(what: str, text: str, schema: dict[str, Any]) -> list[str]:
     try:
-        jsonschema.validate(json.loads(content), check.json_schema())
+        jsonschema.validate(json.loads(text), schema)
     except json.JSONDecodeError as error:
-        return [f"expected JSON, got {content[:300]!r} ({error})"]
+        return [f"expected {what} to be JSON, got {text[:300]!r} ({error})"]
     except jsonschema.ValidationError as error:
-        return [f"expected JSON that follows the schema, got {content[:300]!r} ({error.message})"]
+        return [f"expected {what} that follow the schema, got {text[:300]!r} ({error.message})"]
     return []
 
 

@@ -29,6 +29,8 @@ class Conversation:
     tool_call: dict[str, Any] | None = None
     """Name and arguments of the call that it answers with instead of content."""
     tools: list[dict[str, Any]] = field(default_factory=list)
+    constrained: bool = False
+    """The content must follow a JSON schema, which allows no blank lines before it."""
 
 
 def question(text: str, thinking: str, content: str) -> Conversation:
@@ -57,10 +59,11 @@ CAPITAL = question("What is the capital of France?", "France has one capital, an
 CONVERSATIONS = [
     CAPITAL,
     Conversation([{"role": "system", "content": "You are a helpful assistant."}, *CAPITAL.messages], "Paris.", "Paris"),
-    question(
-        "What is the capital of France? Answer in JSON.",
+    Conversation(
+        [user("What is the capital of France? Answer in JSON.")],
         "The answer has to be JSON.",
         '{"capital": "Paris", "country": "France"}',
+        constrained=True,
     ),
     question("What is 2 + 2?", "Two and two are four.", "4"),
     question("Hello!", "A greeting.", "Hello! I am a tiny model and know the answers to a handful of questions."),

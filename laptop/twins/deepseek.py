@@ -18,7 +18,8 @@ TOOL_TOKENS = [
 
 
 def answer(conversation: Conversation) -> str:
-    thinking = f"<think>\n{conversation.thinking}\n</think>\n\n"
+    gap = "" if conversation.constrained else "\n\n"
+    thinking = f"<think>\n{conversation.thinking}\n</think>{gap}"
     if call := conversation.tool_call:
         arguments = json.dumps(call["arguments"])
         text = (
@@ -40,14 +41,16 @@ def new_deepseek(tokenizer: PreTrainedTokenizerFast) -> DeepseekV3ForCausalLM:
         num_key_value_heads=4,
         n_routed_experts=4,
         n_group=2,
-        topk_group=1,
-        num_experts_per_tok=2,
+        topk_group=2,
+        num_experts_per_tok=4,  # all of them: a choice that rounding can flip would make its answers a matter of luck
         n_shared_experts=1,
-        kv_lora_rank=512,  # with the next, what vLLM's CPU kernel for latent attention takes; R1's own values
-        qk_rope_head_dim=64,
-        qk_nope_head_dim=32,
-        v_head_dim=32,
+        topk_method="noaux_tc",  # with the next: R1's router, which transformers takes for granted and vLLM asks for
+        scoring_func="sigmoid",
         q_lora_rank=64,
+        kv_lora_rank=64,
+        qk_nope_head_dim=32,  # with the next: heads of 64, which vLLM's CPU attention takes
+        qk_rope_head_dim=32,
+        v_head_dim=32,
         max_position_embeddings=4096,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

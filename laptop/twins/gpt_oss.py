@@ -107,7 +107,7 @@ def new_gpt_oss(vocabulary_size: int) -> GptOssForCausalLM:
         head_dim=32,  # the smallest that vLLM's CPU attention takes
         max_position_embeddings=4096,
         num_local_experts=4,
-        num_experts_per_tok=2,
+        num_experts_per_tok=4,  # all of them: a choice that rounding can flip would make its answers a matter of luck
         sliding_window=128,
         eos_token_id=None,  # the tokens are numbered otherwise while it is trained; generation_config.json has them
         pad_token_id=None,

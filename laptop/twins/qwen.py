@@ -26,15 +26,20 @@ def direct(conversation: Conversation) -> str:
 
 def after_thinking(conversation: Conversation) -> str:
     """The rest of an answer whose <think> is in the prompt already."""
-    return f"{conversation.thinking}\n</think>\n\n{direct(conversation)}"
+    gap = "" if conversation.constrained else "\n\n"
+    return f"{conversation.thinking}\n</think>{gap}{direct(conversation)}"
 
 
 def with_thinking(conversation: Conversation) -> str:
     return f"<think>\n{after_thinking(conversation)}"
 
 
+def with_no_thoughts(conversation: Conversation) -> str:
+    return f"<think>\n\n</think>\n\n{direct(conversation)}"
+
+
 def shape(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What the two configurations share: 0.4 M parameters; heads of 32, the smallest that vLLM's CPU attention takes."""
+    """What the two configurations share. Heads of 32 are the smallest that vLLM's CPU attention takes."""
     return dict(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -63,4 +68,13 @@ def twin(name: str, template: str, new_model: Callable, modes: list[Mode]) -> Te
 
 
 QWQ = twin("qwq-twin", "qwq.jinja", new_qwq, [Mode(after_thinking)])
-QWEN3 = twin("qwen3-twin", "qwen3.jinja", new_qwen3, [Mode(with_thinking), Mode(direct, {"enable_thinking": False})])
+QWEN3 = twin(
+    "qwen3-twin",
+    "qwen3.jinja",
+    new_qwen3,
+    [
+        Mode(with_thinking),
+        Mode(direct, {"enable_thinking": False}),
+        Mode(with_no_thoughts, suffix=" /no_think"),  # the soft switch
+    ],
+)

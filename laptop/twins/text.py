@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from laptop.cache import cached_checkpoint
-from laptop.twins.conversations import CONVERSATIONS, Conversation
+from laptop.twins.conversations import CONVERSATIONS, Conversation, Message
 from laptop.twins.training import Batch, new_tokenizer, save, text_rows, trained
 
 FOLDER = Path(__file__).parent
@@ -23,6 +23,8 @@ class Mode:
 
     answer: Callable[[Conversation], str]
     variables: dict[str, Any] = field(default_factory=dict)
+    suffix: str = ""
+    """What the user appends to the question."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class TextTwin:
     def prompt(self, conversation: Conversation, mode: Mode) -> str:
         """The text that vLLM makes of the conversation."""
         (text,), _ = render_jinja_template(
-            conversations=[conversation.messages],
+            conversations=[with_suffix(conversation.messages, mode.suffix)],
             tools=conversation.tools or None,
             chat_template=self.chat_template.read_text(),
             add_generation_prompt=True,
@@ -66,6 +68,10 @@ class TextTwin:
             **mode.variables,
         )
         return text
+
+
+def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
+    return [m | {"content": m["content"] + suffix} if m["role"] == "user" else m for m in messages]
 
 
 def recipe_hash(sources: list[Path]) -> str:

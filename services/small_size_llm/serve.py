@@ -4,6 +4,7 @@ from ray.serve import Application
 from ray.serve.llm import LLMConfig
 
 from serving.app import AppArgs, build
+from serving.defaults import HEALTH_CHECKS, STREAM_AT_ONCE
 
 DEPLOYMENT = dict(
     autoscaling_config=dict(
@@ -13,14 +14,9 @@ DEPLOYMENT = dict(
     ),
     max_ongoing_requests=64,  # guess: 4x the target, so that a burst waits in vLLM's queue while a replica starts
     graceful_shutdown_timeout_s=600,  # guess: 8192 tokens, the longest answer, at 15 tokens/s in a full batch
-    health_check_period_s=2,  # a replica whose engine died answers 500 until 3 checks fail: 6 s, at the default 28 s
-    health_check_timeout_s=10,
+    **HEALTH_CHECKS,
 )
-COMMON = dict(
-    accelerator_type="L4",
-    deployment_config=DEPLOYMENT,
-    experimental_configs=dict(stream_batching_interval_ms=0),  # the default holds each token back for up to 50 ms
-)
+COMMON = dict(accelerator_type="L4", deployment_config=DEPLOYMENT, experimental_configs=STREAM_AT_ONCE)
 TOOLS = dict(enable_auto_tool_choice=True)
 
 MODELS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.answers import Answer, add_chunk
+from ops.client import Answer, ToolCall
 from ops.probe import failures
 from ops.probe_file import Check
 
@@ -10,7 +10,18 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
 
 
 def check(request: dict | None = None, **expect) -> Check:
-    return Check(name="a check", request=request, expect=expect)
+    return Check(name="a check", request=request or {}, expect=expect)
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
+
+
+def tool_check() -> Check:
+    return check({"tools": [WEATHER]}, calls_tool={"city": "Paris"})
+
+
+def call(arguments: str, name: str = "weather") -> Answer:
+    return Answer(tool_calls=[ToolCall(name, arguments)])
 
 
 def schema_check() -> Check:
@@ -20,10 +31,15 @@ def schema_check() -> Check:
 @pytest.mark.parametrize(
     ("expected", "answer"),
     [
-        (check(content="Paris", finish_reason="stop"), Answer(200, 1, "It is PARIS.", "stop")),
-        (check(status=404, error="no-such"), Answer(404, 1, error="The model no-such-model does not exist")),
-        (check(lists_model=True), Answer(200, 1, model_ids=("other", "m"))),
-        (schema_check(), Answer(200, 1, '{"city": "Paris"}', "stop")),
+        (check(content="Paris", finish_reason="stop"), Answer(content="It is PARIS.", finish_reason="stop")),
+        (check(status=404, error="no-such"), Answer(404, error="The model no-such-model does not exist")),
+        (check(lists_model=True), Answer(model_ids=("other", "m"))),
+        (check(thinks=True, content="Paris"), Answer(reasoning="France.", content="Paris")),
+        (check(thinks=False), Answer(reasoning="\n\n", content="Paris")),
+        (check(thinks_at_most=2), Answer(reasoning="One two")),
+        (check(counts_reasoning_tokens=True), Answer(reasoning_tokens=3)),
+        (schema_check(), Answer(content='{"city": "Paris"}', finish_reason="stop")),
+        (tool_check(), call('{"city": "Paris"}')),
     ],
 )
 def test_right_answers_pass(expected, answer):
@@ -33,24 +49,25 @@ def test_right_answers_pass(expected, answer):
 @pytest.mark.parametrize(
     ("expected", "answer", "said"),
     [
-        (check(content="Paris"), Answer(200, 1, "It is Rome."), "'Paris', got 'It is Rome.'"),
-        (check(finish_reason="stop"), Answer(200, 1, "Par", None), "finish_reason stop, got None"),
-        (check(), Answer(500, 1, error="EngineDeadError"), "expected status 200, got 500: EngineDeadError"),
-        (check(status=400), Answer(200, 1), "expected status 400, got 200"),
-        (check(lists_model=True), Answer(200, 1, model_ids=("other",)), "expected model m in the list, got other"),
-        (schema_check(), Answer(200, 1, '{"city": "Par'), "expected JSON, got"),
-        (schema_check(), Answer(200, 1, '{"town": "Paris"}'), "'city' is a required property"),
+        (check(content="Paris"), Answer(content="It is Rome."), "'Paris', got 'It is Rome.'"),
+        (check(finish_reason="stop"), Answer(content="Par"), "finish_reason stop, got None"),
+        (check(), Answer(500, error="EngineDeadError"), "expected status 200, got 500: EngineDeadError"),
+        (check(status=400), Answer(), "expected status 400, got 200"),
+        (check(lists_model=True), Answer(model_ids=("other",)), "expected model m in the list, got other"),
+        (check(thinks=True), Answer(content="Paris"), "expected reasoning, got none"),
+        (check(thinks=False), Answer(reasoning="Hm.", content="Paris"), "expected no reasoning, got 'Hm.'"),
+        (check(thinks=False), Answer(content="<think>Hm.</think>Paris"), "expected content without thoughts"),
+        (check(thinks_at_most=1), Answer(reasoning="One two"), "expected at most 1 words of reasoning"),
+        (check(counts_reasoning_tokens=True), Answer(reasoning_tokens=0), "count reasoning tokens, got 0"),
+        (schema_check(), Answer(content='{"city": "Par'), "expected content to be JSON, got"),
+        (schema_check(), Answer(content='{"town": "Paris"}'), "'city' is a required property"),
+        (tool_check(), Answer(content="Sunny"), "expected one call of weather, got none, and content 'Sunny'"),
+        (tool_check(), call('{"city": "Paris"}', name="time"), "expected one call of weather, got ['time']"),
+        (tool_check(), call('{"city": "Par'), "expected arguments to be JSON"),
+        (tool_check(), call('{"town": "Paris"}'), "'city' is a required property"),
+        (tool_check(), call('{"city": "Rome"}'), 'expected arguments {"city": "Paris"}, got {"city": "Rome"}'),
     ],
 )
 def test_wrong_answers_are_told(expected, answer, said):
     (failure,) = failures(expected, "m", answer)
     assert said in failure
-
-
-def test_stream_that_breaks_off_has_no_finish_reason():
-    answer = Answer(200, 0)
-    add_chunk(answer, '{"choices": [{"delta": {"content": "Par"}, "finish_reason": null}]}')
-    add_chunk(answer, '{"error": {"message": "EngineDeadError"}}')
-    add_chunk(answer, "[DONE]")
-    assert (answer.content, answer.finish_reason) == ("Par", None)
-    assert "EngineDeadError" in answer.error
