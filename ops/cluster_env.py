@@ -1,6 +1,7 @@
 """The environment of the Ray processes that `scripts/dev` starts: what service.yaml sets, fitted to this machine."""
 
 import os
+from pathlib import Path
 
 from ops import preflight
 from ops.catalogue import ROOT, Service
@@ -21,12 +22,17 @@ HAPROXY_PORTS = {  # Ray's defaults, which collide when two Ray clusters run on 
 def cluster_env(service: Service) -> dict[str, str]:
     """Environment variables for a Ray cluster of this machine, to be set before Ray is imported."""
     declared = {name: value or os.environ.get(name, "") for name, value in service.env_vars.items()}
-    env = {name: value for name, value in declared.items() if value}
+    env = {name: value for name, value in declared.items() if value and not is_elsewhere(value)}
     env["RAY_USAGE_STATS_ENABLED"] = "0"
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
         env |= haproxy_env(int(env.get("RAY_SERVE_HAPROXY_MAXCONN", RAY_MAXCONN)))
     return env
+
+
+def is_elsewhere(value: str) -> bool:
+    """Whether it is a folder of Anyscale's nodes or of the service's image that this machine does not have."""
+    return value.startswith("/") and not Path(value).is_dir()
 
 
 def haproxy_env(maxconn: int) -> dict[str, str]:

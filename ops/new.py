@@ -58,7 +58,7 @@ def new(
 
     Example: scripts/new my-llm --model Qwen/Qwen3-8B --from hybrid-reasoning-llm
     """
-    service = Service(ROOT / "services" / name.replace("-", "_"))
+    service = service_of(name)
     check_names(service, model)
     shape = shape_of(catalogue.find(origin), service.name, model)
     service.folder.mkdir()
@@ -73,6 +73,10 @@ def new(
         f"- Run it: scripts/dev {shape.name}, and in a second terminal: scripts/probe {shape.name}",
         markup=False,
     )
+
+
+def service_of(name: str) -> Service:
+    return Service(ROOT / "services" / name.replace("-", "_"))
 
 
 def check_names(service: Service, model: str) -> None:

@@ -51,6 +51,13 @@ def with_secret(tmp_path):
     return Service(tmp_path)
 
 
+def test_folders_of_other_machines_are_left_out(tmp_path):
+    (tmp_path / "service.yaml").write_text(f"env_vars: {{HF_HOME: /not/here, TIKTOKEN_ENCODINGS_BASE: {tmp_path}}}\n")
+    env = cluster_env(Service(tmp_path))
+    assert "HF_HOME" not in env
+    assert env["TIKTOKEN_ENCODINGS_BASE"] == str(tmp_path)
+
+
 def test_cluster_gets_secrets_from_the_environment(with_secret, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "a token")
     assert cluster_env(with_secret)["HF_TOKEN"] == "a token"

@@ -1,7 +1,7 @@
 """Every service directory is complete, and its model configurations build for a GPU and for a laptop."""
 
+import dataclasses
 import importlib
-import re
 
 import pytest
 from anyscale.service._private.service_sdk import PrivateServiceSDK
@@ -10,9 +10,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ray.serve.llm import LLMConfig
 from ray.serve.schema import ServeDeploySchema
 
+from laptop import models
 from laptop.profile import laptop_profile
 from ops import probe_file
+from ops.new import shape_of
 from serving.app import AppArgs, choose
+
+NODES = {  # GPUs of the instance types that the services name
+    "g6.2xlarge": ("L4", 1),
+    "g6e.2xlarge": ("L40S", 1),
+    "g6e.12xlarge": ("L40S", 4),
+    "g6e.48xlarge": ("L40S", 8),
+    "p5.4xlarge": ("H100", 1),
+    "p5.48xlarge": ("H100", 8),
+}
 
 
 @pytest.fixture
@@ -58,31 +69,69 @@ def test_replicas_scale_up(category):
 
 
 def test_worker_nodes_hold_the_replicas(service, category):
-    nodes = sum(group["max_nodes"] for group in service.config["compute_config"]["worker_nodes"])
-    assert nodes >= max(c.deployment_config["autoscaling_config"]["max_replicas"] for c in category.MODELS.values())
+    for config in category.MODELS.values():
+        bundles = config.get_engine_config().placement_bundles
+        autoscaling = config.deployment_config["autoscaling_config"]
+        for replicas, limit in ((autoscaling["max_replicas"], "max_nodes"), (0, "min_nodes")):
+            gpus = 0
+            for group in service.config["compute_config"]["worker_nodes"]:
+                kind, number = NODES[group["instance_type"]]
+                gpus += group[limit] * number * (kind == config.accelerator_type)
+            assert gpus >= replicas * len(bundles), f"{config.model_id} in {service.name}"
+
+
+def test_streams_outlive_a_reload_of_the_proxy_as_long_as_a_stopping_replica(service, category):
+    longest = max(config.deployment_config["graceful_shutdown_timeout_s"] for config in category.MODELS.values())
+    assert service.env_vars["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"] == str(longest)
+
+
+def test_gated_models_have_their_secret_declared(service, category):
+    assert ("HF_TOKEN" in service.env_vars) == bool(category.GATED)
+
+
+def test_prompt_that_is_too_long_is_so_for_every_model(service, category):
+    (check,) = [check for check in probe_file.load(service.probe_file).checks if check.prompt_words]
+    assert check.prompt_words > max(c.engine_kwargs.get("max_model_len", 0) for c in category.MODELS.values())
 
 
 def test_engine_configurations_build_for_a_gpu(category):
     for config in category.MODELS.values():
-        engine = config.get_engine_config()
-        assert engine.placement_bundles[0]["GPU"] == 1
+        engine, arguments = config.get_engine_config(), config.engine_kwargs
+        workers = arguments.get("tensor_parallel_size", 1) * arguments.get("pipeline_parallel_size", 1)
+        on_gpu = {"GPU": 1, f"accelerator_type:{config.accelerator_type}": 0.001}
+        assert len(engine.placement_bundles) == workers
+        assert all(bundle.items() >= on_gpu.items() for bundle in engine.placement_bundles)
 
 
-def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(category, laptop_packages, capsys):
+def test_tensor_parallel_group_stays_on_one_node(category):
     for config in category.MODELS.values():
-        laptop = laptop_profile(config, "smollm2-135m")
+        arguments, engine = config.engine_kwargs, config.get_engine_config()
+        if arguments.get("tensor_parallel_size", 1) > 1 and arguments.get("pipeline_parallel_size", 1) == 1:
+            assert engine.placement_strategy == "STRICT_PACK"
+
+
+def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(
+    service, category, laptop_packages, capsys, monkeypatch, tmp_path
+):
+    stand_in = shape_of(service).laptop_model
+    not_made = dataclasses.replace(models.MODELS[stand_in], checkpoint=lambda: tmp_path)  # training it takes a minute
+    monkeypatch.setitem(models.MODELS, stand_in, not_made)
+    for config in category.MODELS.values():
+        laptop = laptop_profile(config, stand_in)
         printed = capsys.readouterr().err
+        assert f"Not covered by a run with it: {not_made.not_covered}." in printed
         assert all(bundle.get("GPU", 0) == 0 for bundle in laptop.get_engine_config().placement_bundles)
         assert laptop.model_id == config.model_id
         assert laptop.experimental_configs == config.experimental_configs
         for field in changed_fields(config, laptop):
-            assert f"  {field}: " in printed, f"the profile changes {field} and does not say so"
+            levels = field.split(".")
+            paths = [".".join(levels[:count]) for count in range(1, len(levels) + 1)]
+            assert any(f"  {path}: " in printed for path in paths), f"the profile changes {field} and does not say so"
 
 
 def changed_fields(before: LLMConfig, after: LLMConfig) -> set[str]:
     old, new = flatten(before.model_dump()), flatten(after.model_dump())
-    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-    return {re.sub(r"\.(num_cpus|kind)$", "", key) for key in changed}
+    return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
 
 def flatten(fields: dict, prefix: str = "") -> dict[str, object]:
@@ -118,6 +167,6 @@ def test_chat_templates_render_a_conversation(category):
     ]
     for config in category.MODELS.values():
         if template := config.engine_kwargs.get("chat_template"):
-            prompt = ImmutableSandboxedEnvironment().from_string(template).render(messages=conversation)
+            prompt = ImmutableSandboxedEnvironment().from_string(template).render(messages=conversation, bos_token="")
             assert prompt.index("1+1") < prompt.index("2+2")
-            assert prompt.rstrip().endswith(":"), "the prompt must end where the model's answer begins"
+            assert prompt.rstrip().endswith((":", "<｜Assistant｜>")), "it must end where the model's answer begins"
