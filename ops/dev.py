@@ -1,19 +1,14 @@
 """scripts/dev: serve one category on this machine, as `serve run` does, until Ctrl-C."""
 
-import importlib
 import importlib.metadata
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Literal
 
 import httpx
@@ -21,6 +16,7 @@ import typer
 
 from laptop.cache import CACHE
 from ops import cli, dev_runs, preflight
+from ops.application import import_application
 from ops.catalogue import ROOT, Service, find
 from ops.cli import CommandError, err, out
 from ops.cluster_env import cluster_env
@@ -198,26 +194,6 @@ def start(service: Service, model: str | None, port: int, profile: str, progress
     local_serve.deploy(application, name, service.application["route_prefix"], port)
     local_serve.wait_until_running(name, logs, progress.waiting_for)
     return config.model_id, logs
-
-
-def import_application(service: Service) -> tuple[ModuleType, Callable]:
-    """The service's module and its builder function, imported without vLLM's remarks on this machine."""
-    module_name, _, builder_name = service.application["import_path"].partition(":")
-    level = os.environ.get("VLLM_LOGGING_LEVEL", "INFO")
-    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-    try:
-        module = importlib.import_module(module_name)
-        builder = getattr(module, builder_name)
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise CommandError(
-            f"{service.application['import_path']} cannot be imported. "
-            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        ) from None
-    os.environ["VLLM_LOGGING_LEVEL"] = level  # for the replicas: their logs tell how far a start is
-    for library in ("ray.serve", "httpx"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    return module, builder
 
 
 def wait_for_token(url: str, model_id: str, progress: Progress) -> None:

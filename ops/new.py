@@ -1,6 +1,5 @@
 """scripts/new: make the directory of a new service, from the templates and in the shape of a category that is there."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import typer
 from ray.serve.llm import LLMConfig
 
 from ops import catalogue, cli
+from ops.application import import_application
 from ops.catalogue import ROOT, Service
 from ops.cli import CommandError, out
 
@@ -94,6 +94,7 @@ def shape_of(origin: Service, name: str | None = None, source: str | None = None
     name, source = name or origin.name, source or config.model_loading_config.model_source
     yaml, container = (origin.folder / "service.yaml").read_text(), (origin.folder / "Containerfile").read_text()
     deployment, engine = config.deployment_config, config.engine_kwargs
+    own_env_vars = search(r"(?s)  HF_HOME: [^\n]*\n(.*?)\napplications", yaml)
     reason, _, steps = container.partition("\nFROM ")
     folder = name.replace("-", "_")
     return Shape(
@@ -116,13 +117,18 @@ def shape_of(origin: Service, name: str | None = None, source: str | None = None
         image_steps=steps.partition("\n")[2],
         worker_nodes=search(r"(?s)  worker_nodes:\n(.*?)\n\nworking_dir", yaml),
         start_timeout_s=int(origin.env_vars["VLLM_ENGINE_READY_TIMEOUT_S"]),
-        own_env_vars=search(r"(?s)  HF_HOME: [^\n]*\n(.*?)\napplications", yaml),
+        own_env_vars=own_env_vars if name == origin.name else without_token(own_env_vars),
         checks=search(r"(?s)^checks:\n(.*)\n\Z", (origin.folder / "probe.yaml").read_text()),
     )
 
 
+def without_token(env_vars: str) -> str:
+    """Without the secret for gated weights: whether a new model's are gated is not known."""
+    return "".join(line for line in env_vars.splitlines(keepends=True) if "HF_TOKEN" not in line)
+
+
 def default_model(service: Service) -> LLMConfig:
-    category = importlib.import_module(service.application["import_path"].partition(":")[0])
+    category, _ = import_application(service)
     return next(iter(category.MODELS.values()))
 
 
