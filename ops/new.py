@@ -5,16 +5,18 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jinja2
 import typer
-from ray.serve.llm import LLMConfig
 
 from ops import catalogue, cli
 from ops.application import import_application
 from ops.catalogue import ROOT, Service
 from ops.cli import CommandError, out
+
+if TYPE_CHECKING:  # slow to import, and it greets with warnings about a machine without a GPU
+    from ray.serve.llm import LLMConfig
 
 TEMPLATES = ROOT / "templates"
 OF_THE_MODEL = ("chat_template",)  # engine arguments that a category has for its own model only
@@ -127,12 +129,12 @@ def without_token(env_vars: str) -> str:
     return "".join(line for line in env_vars.splitlines(keepends=True) if "HF_TOKEN" not in line)
 
 
-def default_model(service: Service) -> LLMConfig:
+def default_model(service: Service) -> "LLMConfig":
     category, _ = import_application(service)
     return next(iter(category.MODELS.values()))
 
 
-def gpus(config: LLMConfig) -> str:
+def gpus(config: "LLMConfig") -> str:
     """Such as "8 L40S" or "2 x 8 H100"."""
     stages = config.engine_kwargs.get("pipeline_parallel_size", 1)
     count = config.engine_kwargs.get("tensor_parallel_size", 1)

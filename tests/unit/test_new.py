@@ -41,8 +41,8 @@ def test_serve_py_has_the_parts_of_the_template_in_its_order(service, rendered):
     ("name", "model", "said"),
     [
         ("small-size-llm", "Qwen/Qwen3-8B", "is there already"),
-        ("My_LLM", "Qwen/Qwen3-8B", "small letters"),
-        ("my-llm", "qwen3", "is not the name of a model"),
+        ("Another", "Qwen/Qwen3-8B", "small letters"),
+        ("another-llm", "qwen3", "is not the name of a model"),
     ],
 )
 def test_names_that_cannot_be(name, model, said):
