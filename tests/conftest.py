@@ -1,9 +1,11 @@
+import importlib
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from ops.catalogue import services
+from ops.catalogue import Service, services
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -12,6 +14,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `service` runs once for each service there is."""
     if "service" in metafunc.fixturenames:
         metafunc.parametrize("service", services(), ids=lambda service: service.name, scope="module")
+
+
+@pytest.fixture(scope="module")
+def category(service: Service) -> ModuleType:
+    """The serve.py of the service."""
+    return importlib.import_module(service.application["import_path"].partition(":")[0])
 
 
 @pytest.fixture(scope="session")

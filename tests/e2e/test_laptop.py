@@ -1,7 +1,6 @@
 """Every service, started as the README says, does what its probe says. Runs once per service."""
 
 import base64
-import importlib
 import io
 import json
 import subprocess
@@ -16,11 +15,6 @@ from PIL import Image
 from ops import preflight
 
 LOOK = "What colour is this image? Answer with one word."
-
-
-@pytest.fixture
-def category(service):
-    return importlib.import_module(service.application["import_path"].partition(":")[0])
 
 
 def test_printed_curl_line_gets_an_answer_from_the_weights(served):

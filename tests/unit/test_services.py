@@ -1,7 +1,6 @@
 """Every service directory is complete, and its model configurations build for a GPU and for a laptop."""
 
 import dataclasses
-import importlib
 
 import pytest
 from anyscale.service._private.service_sdk import PrivateServiceSDK
@@ -24,11 +23,6 @@ NODES = {  # GPUs of the instance types that the services name
     "p5.4xlarge": ("H100", 1),
     "p5.48xlarge": ("H100", 8),
 }
-
-
-@pytest.fixture
-def category(service):
-    return importlib.import_module(service.application["import_path"].partition(":")[0])
 
 
 def test_has_the_five_files(service):
