@@ -10,6 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.model_executor.models import registry
 from vllm.reasoning import ReasoningParserManager
 from vllm.tool_parsers import ToolParserManager
 
@@ -31,6 +32,12 @@ MODELS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_process_for_each_architecture(monkeypatch):
+    """vLLM looks at each model's class in a new process, to keep CUDA out of its own: 15 s each on two cores."""
+    monkeypatch.setattr(registry, "_run_in_subprocess", lambda look: look())
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Path:
     """A tokenizer that knows the marks which parsers look for, and no words: none is needed here."""
@@ -42,7 +49,7 @@ def tokenizer(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_engine_arguments_fit_the_shape(name, tokenizer, tmp_path):
+def test_engine_arguments_fit_the_shape(name, tokenizer, tmp_path, laptop_packages):
     if name in NOT_HERE:
         pytest.skip(NOT_HERE[name])
     config = MODELS[name]
