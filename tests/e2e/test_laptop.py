@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import random
 import subprocess
 import sys
 import time
@@ -78,11 +79,7 @@ def seeing(served, category):
     return served
 
 
-def picture(colour: str, size: tuple[int, int], noise: int = 0) -> bytes:
-    """A PNG of one colour; noise makes it large."""
-    image = Image.new("RGB", size, colour)
-    if noise:
-        image = Image.blend(image, Image.effect_noise(size, noise).convert("RGB"), 0.01)
+def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
@@ -97,7 +94,7 @@ def look(seeing, url: str) -> dict:
 
 
 def test_image_by_url(seeing, tmp_path):
-    (tmp_path / "picture.png").write_bytes(picture("blue", (64, 64)))
+    (tmp_path / "picture.png").write_bytes(png(Image.new("RGB", (64, 64), "blue")))
     port = preflight.free_port(8700)
     server = subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"], cwd=tmp_path)
     try:
@@ -110,7 +107,8 @@ def test_image_by_url(seeing, tmp_path):
 
 
 def test_large_image_arrives_and_is_scaled_down(seeing):
-    data = base64.b64encode(picture("red", (1700, 1700), noise=255)).decode()
+    noise = Image.frombytes("RGB", (1700, 1700), random.Random(0).randbytes(1700 * 1700 * 3))
+    data = base64.b64encode(png(noise)).decode()
     assert len(data) > 8_000_000, "larger than the messages that gRPC and many proxies take"
     answer = look(seeing, f"data:image/png;base64,{data}")
     assert answer["usage"]["prompt_tokens"] < 500, "256 tokens of image at most, see laptop.models"
