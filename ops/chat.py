@@ -79,13 +79,14 @@ def thinking_options(no_think: bool, effort: str | None) -> dict[str, Any]:
 
 def answer(connection: OpenAI, body: dict[str, Any]) -> str:
     """Print the model's answer as it is generated; returns it, or what there is of it where Ctrl-C cut it short."""
-    read, before = client.Answer(), None
+    read, printed = client.Answer(), None
     try:
         for piece in client.stream(connection, body, read):
-            if before == "reasoning" and piece.kind == "content":
+            text = piece.text if piece.kind == printed else piece.text.lstrip("\n")  # blank lines before a part
+            if text and printed and piece.kind != printed:
                 out.print()
-            out.print(piece.text, end="", markup=False, style="dim" if piece.kind == "reasoning" else None)
-            before = piece.kind
+            out.print(text, end="", markup=False, style="dim" if piece.kind == "reasoning" else None)
+            printed = piece.kind if text else printed
     except KeyboardInterrupt:
         pass
     except openai.APIConnectionError:
