@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import httpx
 import openai
 from openai import OpenAI
 from openai.types import responses
 from openai.types.chat import chat_completion
+
+from ops.cli import CommandError
 
 CHAT, RESPONSES, MODELS = "/v1/chat/completions", "/v1/responses", "/v1/models"
 Path = Literal["/v1/chat/completions", "/v1/responses", "/v1/models"]
@@ -48,12 +51,22 @@ class Piece:
 
 
 def connect(url: str, api_key: str | None, timeout_s: float) -> OpenAI:
-    """A client of the service on `url` that asks once: what fails is to be seen."""
-    local = urlsplit(url).hostname in ("127.0.0.1", "localhost")  # then a proxy of the environment must be left out
-    http_client = openai.DefaultHttpxClient(trust_env=not local)
-    return OpenAI(
-        base_url=f"{url}/v1", api_key=api_key or "none", max_retries=0, timeout=timeout_s, http_client=http_client
-    )
+    """A client of the service on `url` that asks once: what fails is to be seen.
+
+    Raises:
+        CommandError: that is not a URL.
+    """
+    try:
+        local = urlsplit(url).hostname in ("127.0.0.1", "localhost")  # then a proxy of the environment must be left out
+        return OpenAI(
+            base_url=f"{url.rstrip('/')}/v1",
+            api_key=api_key or "none",
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=openai.DefaultHttpxClient(trust_env=not local),
+        )
+    except (ValueError, httpx.InvalidURL) as error:
+        raise CommandError(f"{url} is not a URL such as http://127.0.0.1:8000: {error}.") from None
 
 
 def ask(client: OpenAI, path: Path, body: dict[str, Any]) -> Answer:

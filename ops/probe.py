@@ -58,7 +58,7 @@ def check_reachable(connection: OpenAI) -> None:
     """Raises CommandError where no check could say more than that it is not there, or that the key is wrong."""
     try:
         answer = client.ask(connection, client.MODELS, {})
-    except (openai.APIConnectionError, httpx.HTTPError, httpx.InvalidURL) as error:
+    except (openai.APIConnectionError, httpx.HTTPError) as error:
         raise CommandError(
             f"{connection.base_url} cannot be asked: {error.__cause__ or error}. Is it running? "
             "scripts/dev starts a service."

@@ -54,7 +54,7 @@ MODELS = {
         ),
         **COMMON,
     ),
-    "seed-oss-36b": LLMConfig(  # the longest context: 524,288 tokens, of which the KV cache here holds some 390,000
+    "seed-oss-36b": LLMConfig(  # the longest context: 524,288 tokens, for which the KV cache here has no room
         model_loading_config=dict(model_id="seed-oss-36b", model_source="ByteDance-Seed/Seed-OSS-36B-Instruct"),
         engine_kwargs=dict(
             **TP4, **TOOLS, tool_call_parser="seed_oss", reasoning_parser="seed_oss", max_model_len=262144

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from ops import client
+from ops.cli import CommandError
 
 MESSAGES = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -80,6 +81,12 @@ def test_stream_that_breaks_off_is_an_error(connection):
     answer |= events(delta(content="Par")) | {"text": f"data: {json.dumps(delta(content='Par'))}\n\n", "missing": 100}
     with pytest.raises((openai.APIConnectionError, httpx.HTTPError)):
         streamed(connection)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://host:port"])
+def test_what_is_not_a_url_is_named(url):
+    with pytest.raises(CommandError, match="is not a URL such as"):
+        client.connect(url, None, 10)
 
 
 @pytest.mark.parametrize(
