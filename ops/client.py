@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
 import openai
 from openai import OpenAI
 from openai.types import responses
@@ -56,17 +55,24 @@ def connect(url: str, api_key: str | None, timeout_s: float) -> OpenAI:
     Raises:
         CommandError: that is not a URL.
     """
+    local = host_of(url) in ("127.0.0.1", "localhost")  # then a proxy of the environment must be left out
+    return OpenAI(
+        base_url=f"{url.rstrip('/')}/v1",
+        api_key=api_key or "none",
+        max_retries=0,
+        timeout=timeout_s,
+        http_client=openai.DefaultHttpxClient(trust_env=not local),
+    )
+
+
+def host_of(url: str) -> str:
     try:
-        local = urlsplit(url).hostname in ("127.0.0.1", "localhost")  # then a proxy of the environment must be left out
-        return OpenAI(
-            base_url=f"{url.rstrip('/')}/v1",
-            api_key=api_key or "none",
-            max_retries=0,
-            timeout=timeout_s,
-            http_client=openai.DefaultHttpxClient(trust_env=not local),
-        )
-    except (ValueError, httpx.InvalidURL) as error:
-        raise CommandError(f"{url} is not a URL such as http://127.0.0.1:8000: {error}.") from None
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:  # reading a wrong port raises
+            return parts.hostname
+    except ValueError:
+        pass
+    raise CommandError(f"{url} is not a URL such as http://127.0.0.1:8000.")
 
 
 def ask(client: OpenAI, path: Path, body: dict[str, Any]) -> Answer:

@@ -83,7 +83,7 @@ def test_stream_that_breaks_off_is_an_error(connection):
         streamed(connection)
 
 
-@pytest.mark.parametrize("url", ["http://[", "http://host:port"])
+@pytest.mark.parametrize("url", ["http://[", "http://host:port", "127.0.0.1:8000", "http://"])
 def test_what_is_not_a_url_is_named(url):
     with pytest.raises(CommandError, match="is not a URL such as"):
         client.connect(url, None, 10)
