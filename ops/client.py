@@ -79,7 +79,7 @@ def ask(client: OpenAI, path: Path, body: dict[str, Any]) -> Answer:
     """Send a request and read its whole answer; an answer that is an error has its status and message.
 
     Raises:
-        openai.APIConnectionError, httpx.HTTPError: the service cannot be reached, or breaks off.
+        openai.APIConnectionError: the service cannot be reached, or breaks off.
     """
     answer, started = Answer(), time.monotonic()
     try:
