@@ -25,6 +25,7 @@ class LaptopModel:
 
 
 OWN_TOKENIZER = {"engine_kwargs.tokenizer_mode": None, "engine_kwargs.chat_template": None}
+SEVERAL_WORKERS = {"runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # vLLM's choice wants a NUMA node each
 ON_ONE_CPU = {"placement_group_config.bundle_per_worker": {"CPU": 1}}
 
 MODELS = {
@@ -42,16 +43,17 @@ MODELS = {
         {
             **OWN_TOKENIZER,
             **ON_ONE_CPU,
+            **SEVERAL_WORKERS,
             "engine_kwargs.tensor_parallel_size": 2,
             "engine_kwargs.tool_call_parser": "llama3_json",
             "engine_kwargs.reasoning_parser": None,  # Llama does not think
-            "runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM's choice wants a NUMA node a worker
         },
     ),
     "deepseek-twin": LaptopModel(
         deepseek.DEEPSEEK.checkpoint,
         "a second node, tensor parallelism within a stage, the kernels of latent attention, and fp8",
         {
+            **SEVERAL_WORKERS,
             "engine_kwargs.tensor_parallel_size": 1,  # and two pipeline stages, as in production: two processes
             "engine_kwargs.reasoning_parser": "deepseek_r1",
             "engine_kwargs.trust_remote_code": None,
@@ -59,7 +61,6 @@ MODELS = {
             # architecture's answers wrong; with the next it compiles nothing all the same.
             "engine_kwargs.enforce_eager": False,
             "runtime_env.env_vars.VLLM_CPU_CI_ENV": "1",
-            "runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM's choice wants a NUMA node a worker
             "runtime_env.env_vars.VLLM_MLA_DISABLE": "1",  # vLLM 0.27 has latent attention for GPUs only
         },
     ),

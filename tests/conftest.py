@@ -1,10 +1,10 @@
-import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from ops.application import import_application
 from ops.catalogue import Service, services
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +19,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def category(service: Service) -> ModuleType:
     """The serve.py of the service."""
-    return importlib.import_module(service.application["import_path"].partition(":")[0])
+    return import_application(service)[0]
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ import torch
 from transformers import GptOssConfig, GptOssForCausalLM, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from laptop.cache import cached_checkpoint, sha256
+from laptop.cache import sha256
 from laptop.twins.conversations import CONVERSATIONS, Conversation, Message
-from laptop.twins.text import FOLDER, SHARED, recipe_hash
+from laptop.twins.text import twin_checkpoint
 from laptop.twins.training import Batch, Row, save, trained
 
 VOCABULARY = "o200k_base.tiktoken"
@@ -33,8 +33,7 @@ END, RETURN, CALL = 199999, 200002, 200012  # <|endoftext|>, and what ends an an
 
 def checkpoint() -> Path:
     """The folder with the model, its tokenizer and o200k_base.tiktoken, which the harmony library reads: 83 MB."""
-    hashed = recipe_hash([*(FOLDER / file for file in SHARED), Path(__file__)])
-    return cached_checkpoint(f"gpt-oss-twin-{hashed}", make_twin)
+    return twin_checkpoint("gpt-oss-twin", make_twin, Path(__file__))
 
 
 def make_twin(folder: Path) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from PIL import Image
 from transformers import AutoProcessor, PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from laptop.cache import cached_checkpoint
-from laptop.twins.text import FOLDER, SHARED, recipe_hash
+from laptop.twins.text import FOLDER, twin_checkpoint
 from laptop.twins.training import Batch, Row, new_tokenizer, padded_ids, save, trained
 
 CHAT_TEMPLATE = FOLDER / "chat_templates" / "qwen2_5_vl.jinja"
@@ -44,8 +43,7 @@ class Lesson:
 
 def checkpoint() -> Path:
     """The folder with the model, its tokenizer and its image processor: 1.5 MB."""
-    hashed = recipe_hash([*(FOLDER / file for file in SHARED), Path(__file__), CHAT_TEMPLATE])
-    return cached_checkpoint(f"qwen-vl-twin-{hashed}", make)
+    return twin_checkpoint("qwen-vl-twin", make, Path(__file__), CHAT_TEMPLATE)
 
 
 def lessons() -> list[Lesson]:

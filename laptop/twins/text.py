@@ -42,27 +42,27 @@ class TextTwin:
 
     def checkpoint(self) -> Path:
         """Makes it where it is not cached, and returns its folder."""
-        sources = [*(FOLDER / file for file in SHARED), Path(self.module), self.chat_template]
-        return cached_checkpoint(f"{self.name}-{recipe_hash(sources)}", self.make)
+        return twin_checkpoint(self.name, self.make, Path(self.module), self.chat_template)
 
     def make(self, folder: Path) -> None:
+        template = self.chat_template.read_text()
         pairs = [
-            (self.prompt(conversation, mode), mode.answer(conversation))
+            (self.prompt(template, conversation, mode), mode.answer(conversation))
             for mode in self.modes
             for conversation in CONVERSATIONS
         ]
         tokenizer = new_tokenizer([text for pair in pairs for text in pair], self.special, self.plain, **self.tokens)
-        tokenizer.chat_template = self.chat_template.read_text()
+        tokenizer.chat_template = template
         model = trained(self.name, lambda: self.new_model(tokenizer), Batch(text_rows(tokenizer, pairs)))
         save(model, folder, {tokenizer.eos_token_id})
         tokenizer.save_pretrained(folder)
 
-    def prompt(self, conversation: Conversation, mode: Mode) -> str:
+    def prompt(self, template: str, conversation: Conversation, mode: Mode) -> str:
         """The text that vLLM makes of the conversation."""
         (text,), _ = render_jinja_template(
             conversations=[with_suffix(conversation.messages, mode.suffix)],
             tools=conversation.tools or None,
-            chat_template=self.chat_template.read_text(),
+            chat_template=template,
             add_generation_prompt=True,
             **self.tokens,
             **mode.variables,
@@ -74,7 +74,11 @@ def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
     return [m | {"content": m["content"] + suffix} if m["role"] == "user" else m for m in messages]
 
 
-def recipe_hash(sources: list[Path]) -> str:
-    """Eight hex digits of the files that decide what a twin is."""
+def twin_checkpoint(name: str, make: Callable[[Path], None], *recipe: Path) -> Path:
+    """The folder of a twin, made anew when one of the files that decide what it is has changed.
+
+    Those are the files `recipe`, and the ones that every twin is made with.
+    """
+    sources = [*(FOLDER / file for file in SHARED), *recipe]
     digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources))
-    return digest.hexdigest()[:8]
+    return cached_checkpoint(f"{name}-{digest.hexdigest()[:8]}", make)

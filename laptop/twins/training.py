@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ class Batch:
     inputs: dict[str, torch.Tensor] = field(default_factory=dict)
     other_tokens: int = 0
     """How many tokens the vocabulary has beside those of the model that is trained; their logits are 0."""
+
+    @cached_property
+    def ids(self) -> torch.Tensor:
+        return padded_ids(self.rows)
+
+    @cached_property
+    def mask(self) -> torch.Tensor:
+        """1 where `ids` has a token of a row, 0 after its end."""
+        return pad_sequence([torch.ones(len(row.prompt) + len(row.answer), dtype=torch.long) for row in self.rows])
+
+    @cached_property
+    def predicts(self) -> torch.Tensor:
+        """Whether the next token is one of the answer's."""
+        ends = [torch.tensor([0] * (len(row.prompt) - 1) + [1] * len(row.answer) + [0]) for row in self.rows]
+        return pad_sequence(ends).bool()
 
 
 def new_tokenizer(
@@ -124,21 +140,19 @@ def certainty(model: PreTrainedModel, batch: Batch) -> float:
 
 def answer_logprobs(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """The log probability of each token of each answer. Only there is the output layer applied, which can be large."""
-    ids = padded_ids(batch.rows)
-    mask, predicts = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    for number, row in enumerate(batch.rows):
-        length = len(row.prompt) + len(row.answer)
-        mask[number, :length] = 1
-        predicts[number, len(row.prompt) - 1 : length - 1] = True
-    hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False, **batch.inputs).last_hidden_state
-    logits = model.get_output_embeddings()(hidden[predicts]).float()
+    inputs = dict(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False, **batch.inputs)
+    hidden = model.base_model(**inputs).last_hidden_state
+    logits = model.get_output_embeddings()(hidden[batch.predicts]).float()
     if batch.other_tokens:
         logits = torch.nn.functional.pad(logits, (0, 1), value=math.log(batch.other_tokens))
-    targets = ids.roll(-1, dims=1)[predicts]
+    targets = batch.ids.roll(-1, dims=1)[batch.predicts]
     return logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
 
 
 def padded_ids(rows: list[Row]) -> torch.Tensor:
     """Prompts and answers, a row each, with zeros after the shorter ones."""
-    ids = [torch.tensor(row.prompt + row.answer) for row in rows]
-    return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+    return pad_sequence([torch.tensor(row.prompt + row.answer) for row in rows])
+
+
+def pad_sequence(rows: list[torch.Tensor]) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)

@@ -1,7 +1,6 @@
 """vLLM takes the engine arguments of every model for its real shape: parallelism, lengths and parsers fit it."""
 
 import dataclasses
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from vllm.model_executor.models import registry
 from vllm.reasoning import ReasoningParserManager
 from vllm.tool_parsers import ToolParserManager
 
+from ops.application import import_application
 from ops.catalogue import services
 
 SHAPES = Path(__file__).parents[1] / "fixtures" / "model_configs"
@@ -25,11 +25,7 @@ NOT_HERE = {
     "mistral-small-3.2-24b": "vLLM 0.27 does not import Pixtral, which it is made of, beside transformers 5.23",
     "qwen3.6-27b": "its config.json was not found offline",
 }
-MODELS = {
-    name: config
-    for service in services()
-    for name, config in importlib.import_module(service.application["import_path"].partition(":")[0]).MODELS.items()
-}
+MODELS = {name: config for service in services() for name, config in import_application(service)[0].MODELS.items()}
 
 
 @pytest.fixture(autouse=True)

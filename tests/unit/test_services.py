@@ -66,12 +66,11 @@ def test_worker_nodes_hold_the_replicas(service, category):
     for config in category.MODELS.values():
         bundles = config.get_engine_config().placement_bundles
         autoscaling = config.deployment_config["autoscaling_config"]
-        for replicas, limit in ((autoscaling["max_replicas"], "max_nodes"), (0, "min_nodes")):
-            gpus = 0
-            for group in service.config["compute_config"]["worker_nodes"]:
-                kind, number = NODES[group["instance_type"]]
-                gpus += group[limit] * number * (kind == config.accelerator_type)
-            assert gpus >= replicas * len(bundles), f"{config.model_id} in {service.name}"
+        gpus = 0
+        for group in service.config["compute_config"]["worker_nodes"]:
+            kind, number = NODES[group["instance_type"]]
+            gpus += group["max_nodes"] * number * (kind == config.accelerator_type)
+        assert gpus >= autoscaling["max_replicas"] * len(bundles), f"{config.model_id} in {service.name}"
 
 
 def test_streams_outlive_a_reload_of_the_proxy_as_long_as_a_stopping_replica(service, category):
@@ -114,7 +113,8 @@ def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(
         laptop = laptop_profile(config, stand_in)
         printed = capsys.readouterr().err
         assert f"Not covered by a run with it: {not_made.not_covered}." in printed
-        assert all(bundle.get("GPU", 0) == 0 for bundle in laptop.get_engine_config().placement_bundles)
+        bundles = laptop.get_engine_config().placement_bundles
+        assert all((bundle["CPU"], bundle.get("GPU", 0)) == (1, 0) for bundle in bundles)
         assert laptop.model_id == config.model_id
         assert laptop.experimental_configs == config.experimental_configs
         for field in changed_fields(config, laptop):
