@@ -33,6 +33,8 @@ class Answer:
     content: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     finish_reason: str | None = None
+    output_tokens: int | None = None
+    """What usage counts, where the request asked a stream for it."""
     reasoning_tokens: int | None = None
     """What usage counts as such; vLLM 0.27 does on /v1/responses only."""
     error: str = ""
@@ -49,8 +51,10 @@ class Piece:
     text: str
 
 
-def connect(url: str, api_key: str | None, timeout_s: float) -> OpenAI:
+def connect(url: str, api_key: str | None, timeout_s: float, version: str | None = None) -> OpenAI:
     """A client of the service on `url` that asks once: what fails is to be seen.
+
+    `version` is `canary` or `primary` where Anyscale is to ask that one of a service.
 
     Raises:
         CommandError: that is not a URL.
@@ -61,6 +65,7 @@ def connect(url: str, api_key: str | None, timeout_s: float) -> OpenAI:
         api_key=api_key or "none",
         max_retries=0,
         timeout=timeout_s,
+        default_headers={"X-ANYSCALE-VERSION": version} if version else None,
         http_client=openai.DefaultHttpxClient(trust_env=not local),
     )
 
@@ -105,6 +110,8 @@ def stream(client: OpenAI, body: dict[str, Any], answer: Answer) -> Iterator[Pie
     """
     try:
         for chunk in client.chat.completions.create(**arguments(body, "model", "messages") | {"stream": True}):
+            if chunk.usage:
+                answer.output_tokens = chunk.usage.completion_tokens
             for choice in chunk.choices:
                 answer.finish_reason = choice.finish_reason or answer.finish_reason
                 add_tool_calls(answer, choice.delta.tool_calls or [])

@@ -1,10 +1,9 @@
-"""The environment of the Ray processes that `scripts/dev` starts: what service.yaml sets, fitted to this machine."""
+"""The environment of Ray processes on this machine: what a service.yaml sets, made to fit."""
 
 import os
 from pathlib import Path
 
 from ops import preflight
-from ops.catalogue import ROOT, Service
 from ops.cli import CommandError, err
 
 RAY_MAXCONN = 20_000  # the default of RAY_SERVE_HAPROXY_MAXCONN in Ray 2.59
@@ -19,12 +18,17 @@ HAPROXY_PORTS = {  # Ray's defaults, which collide when two Ray clusters run on 
 }
 
 
-def cluster_env(service: Service) -> dict[str, str]:
-    """Environment variables for a Ray cluster of this machine, to be set before Ray is imported."""
-    declared = {name: value or os.environ.get(name, "") for name, value in service.env_vars.items()}
+def cluster_env(env_vars: dict[str, str], root: Path) -> dict[str, str]:
+    """Environment variables for a Ray cluster of this machine, to be set before Ray is imported.
+
+    Args:
+        env_vars: those of a service.yaml; an empty value is taken from this process's environment.
+        root: the folder that the application is imported from.
+    """
+    declared = {name: value or os.environ.get(name, "") for name, value in env_vars.items()}
     env = {name: value for name, value in declared.items() if value and not is_elsewhere(value)}
     env["RAY_USAGE_STATS_ENABLED"] = "0"
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     if env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
         env |= haproxy_env(int(env.get("RAY_SERVE_HAPROXY_MAXCONN", RAY_MAXCONN)))
     return env

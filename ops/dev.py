@@ -120,7 +120,7 @@ def run_here(service: Service, model: str | None, port: int, profile: str) -> No
     if profile == "laptop":
         preflight.check_memory()
         preflight.check_disk(CACHE, Path(tempfile.gettempdir()))
-    os.environ.update(cluster_env(service))
+    os.environ.update(cluster_env(service.env_vars, ROOT))
     os.environ.pop("RAY_ADDRESS", None)  # a cluster of its own, whichever others are there
     url = f"http://127.0.0.1:{port}"
     run = dev_runs.this_run(service.name, url)

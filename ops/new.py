@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import jinja2
 import typer
 
-from ops import catalogue, cli
+from ops import catalogue, cli, slo
 from ops.application import import_application
 from ops.catalogue import ROOT, Service
 from ops.cli import CommandError, out
@@ -66,12 +66,14 @@ def new(
     service.folder.mkdir()
     for file, text in render(shape).items():
         (service.folder / file).write_text(text)
+    copy_slo(catalogue.find(origin), service)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", service.folder], cwd=ROOT, check=True)
     list_in_readme(shape)
     out.print(
         f"Made {service.folder.relative_to(ROOT)} in the shape of {shape.origin}. Next:\n"
         f"- Compare lengths and parsers in its serve.py with the card of {model}.\n"
         "- If its weights are gated, put its name in GATED there, and HF_TOKEN in service.yaml, as small-size-llm.\n"
+        f"- Write what it promises in {slo.file_of(service).relative_to(ROOT)}: it has the figures of {shape.origin}.\n"
         f"- Run it: scripts/dev {shape.name}, and in a second terminal: scripts/probe {shape.name}",
         markup=False,
     )
@@ -153,6 +155,10 @@ def render(shape: Shape) -> dict[str, str]:
     )
     names = sorted(file.stem for file in TEMPLATES.glob("*.jinja"))
     return {name: environment.get_template(f"{name}.jinja").render(asdict(shape)) for name in names}
+
+
+def copy_slo(origin: Service, service: Service) -> None:
+    slo.file_of(service).write_text(slo.file_of(origin).read_text().replace(origin.name, service.name))
 
 
 def list_in_readme(shape: Shape) -> None:

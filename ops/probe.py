@@ -45,7 +45,7 @@ def probe(
     probe.model = model or probe.model
     connection = client.connect(url, api_key, TIMEOUT_S)
     check_reachable(connection)
-    results = [run_check(connection, probe, check) for check in probe.checks]
+    results = check_all(connection, probe)
     if as_json:
         print(json.dumps({"url": url, "model": probe.model, "results": [asdict(result) for result in results]}))
     else:
@@ -64,6 +64,10 @@ def check_reachable(connection: OpenAI) -> None:
         ) from None
     if answer.status in (401, 403):
         raise CommandError(f"{connection.base_url} answers {answer.status}: give its token with --api-key.")
+
+
+def check_all(connection: OpenAI, probe: ProbeFile) -> list[Result]:
+    return [run_check(connection, probe, check) for check in probe.checks]
 
 
 def run_check(connection: OpenAI, probe: ProbeFile, check: Check) -> Result:

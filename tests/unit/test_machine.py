@@ -5,6 +5,7 @@ import platform
 import shutil
 import socket
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -48,31 +49,31 @@ def test_services_are_found_with_hyphens_and_underscores(service):
 @pytest.fixture
 def with_secret(tmp_path):
     (tmp_path / "service.yaml").write_text("env_vars: {RAY_SERVE_ENABLE_HA_PROXY: '1', HF_TOKEN: ''}\n")
-    return Service(tmp_path)
+    return Service(tmp_path).env_vars
 
 
 def test_folders_of_other_machines_are_left_out(tmp_path):
     (tmp_path / "service.yaml").write_text(f"env_vars: {{HF_HOME: /not/here, TIKTOKEN_ENCODINGS_BASE: {tmp_path}}}\n")
-    env = cluster_env(Service(tmp_path))
+    env = cluster_env(Service(tmp_path).env_vars, tmp_path)
     assert "HF_HOME" not in env
     assert env["TIKTOKEN_ENCODINGS_BASE"] == str(tmp_path)
 
 
 def test_cluster_gets_secrets_from_the_environment(with_secret, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "a token")
-    assert cluster_env(with_secret)["HF_TOKEN"] == "a token"
+    assert cluster_env(with_secret, Path.cwd())["HF_TOKEN"] == "a token"
     monkeypatch.delenv("HF_TOKEN")
-    assert "HF_TOKEN" not in cluster_env(with_secret)
+    assert "HF_TOKEN" not in cluster_env(with_secret, Path.cwd())
 
 
 def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):
     monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 4100)  # a real limit cannot be raised again
-    assert cluster_env(with_secret)["RAY_SERVE_HAPROXY_MAXCONN"] == "1600"
+    assert cluster_env(with_secret, Path.cwd())["RAY_SERVE_HAPROXY_MAXCONN"] == "1600"
     monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 1_000_000)
-    assert "RAY_SERVE_HAPROXY_MAXCONN" not in cluster_env(with_secret)
+    assert "RAY_SERVE_HAPROXY_MAXCONN" not in cluster_env(with_secret, Path.cwd())
     monkeypatch.setattr(preflight, "raise_open_files_limit", lambda: 500)
     with pytest.raises(CommandError, match=r"limit of open files is 500.*ulimit -n"):
-        cluster_env(with_secret)
+        cluster_env(with_secret, Path.cwd())
 
 
 @pytest.mark.parametrize(

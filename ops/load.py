@@ -1,0 +1,110 @@
+"""A small load on the versions of a service, side by side, and what was measured of each."""
+
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import openai
+from openai import OpenAI
+from pydantic import BaseModel, ConfigDict
+
+from ops import client
+from ops.client import Answer
+from ops.slo import Load
+
+
+class Percentiles(BaseModel):
+    """In seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    p50: float
+    p95: float
+
+
+class Reading(BaseModel):
+    """What a load measured of one version. Times are those of answers that came whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: int
+    errors: int
+    first_error: str = ""
+    empty_answers: int
+    ttft: Percentiles | None = None
+    """From the request to the first piece of the answer, thoughts included. None where nothing was answered."""
+    inter_token: Percentiles | None = None
+    """Between two pieces of an answer, over all answers."""
+    tokens_per_second: float | None = None
+    """Of the median answer, from its first token to its last."""
+
+
+@dataclass
+class Timed:
+    """One request: when its pieces came, in seconds after it was sent."""
+
+    answer: Answer = field(default_factory=Answer)
+    times: list[float] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        tokens = self.answer.output_tokens or len(self.times)
+        if tokens < 2 or len(self.times) < 2 or self.times[-1] == self.times[0]:
+            return None
+        return (tokens - 1) / (self.times[-1] - self.times[0])
+
+
+def measure(connections: dict[str, OpenAI], model: str, load: Load) -> dict[str, Reading]:
+    """Send the load to each connection, to all at the same time; a reading for each name."""
+    with ThreadPoolExecutor(load.concurrency * len(connections)) as pool:
+        pending = {name: [] for name in connections}
+        for number in range(load.requests):  # in turn, so that the pool's clients are shared evenly
+            prompt = load.prompts[number % len(load.prompts)]
+            for name, connection in connections.items():
+                pending[name].append(pool.submit(send, connection, model, prompt, load.output_tokens))
+        return {name: summary([request.result() for request in requests]) for name, requests in pending.items()}
+
+
+def send(connection: OpenAI, model: str, prompt: str, output_tokens: int) -> Timed:
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": output_tokens}
+    body["stream_options"] = {"include_usage": True}
+    timed, started = Timed(), time.monotonic()
+    try:
+        timed.times = [time.monotonic() - started for _ in client.stream(connection, body, timed.answer)]
+        timed.error = timed.answer.error or ("" if timed.answer.finish_reason else "the stream ended in mid-answer")
+    except openai.APIStatusError as error:
+        timed.error = f"{error.status_code}: {client.message_of(error)}"
+    except openai.APIConnectionError as error:
+        timed.error = f"the answer broke off: {error.__cause__ or error!r}"
+    return timed
+
+
+def summary(requests: list[Timed]) -> Reading:
+    answered = [request for request in requests if not request.error]
+    empty = [request for request in answered if not request.answer.content.strip() and not thinks_only(request)]
+    gaps = [later - earlier for request in answered for earlier, later in pairwise(request.times)]
+    rates = [rate for request in answered if (rate := request.tokens_per_second)]
+    return Reading(
+        requests=len(requests),
+        errors=len(requests) - len(answered),
+        first_error=next((request.error for request in requests if request.error), "")[:500],
+        empty_answers=len(empty),
+        ttft=percentiles([request.times[0] for request in answered if request.times]),
+        inter_token=percentiles(gaps),
+        tokens_per_second=round(statistics.median(rates), 2) if rates else None,
+    )
+
+
+def thinks_only(request: Timed) -> bool:
+    """Whether the model was still thinking when the answer reached its limit of tokens."""
+    return request.answer.finish_reason == "length" and bool(request.answer.reasoning.strip())
+
+
+def percentiles(seconds: list[float]) -> Percentiles | None:
+    if not seconds:
+        return None
+    cuts = statistics.quantiles(seconds, n=20, method="inclusive") if len(seconds) > 1 else seconds * 19
+    return Percentiles(p50=round(cuts[9], 4), p95=round(cuts[18], 4))

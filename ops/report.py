@@ -1,0 +1,305 @@
+"""A page about one deploy or rollout, made from its journal: what was decided and why, and what was measured."""
+
+import io
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+from markupsafe import Markup
+
+from ops.gate import READINGS, ms, value
+from ops.journal import Entry, Journal, Plan, State
+from ops.load import Reading
+
+if TYPE_CHECKING:  # slow to import, and other commands draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TEMPLATE = "report.html.jinja"  # not in templates/: scripts/new makes a file of a service from each one there
+INK = "#010203"  # becomes the colour of the page's text, which a dark colour scheme changes
+COLORS = {"canary": "#2f81f7", "primary": "#d9730d"}  # stand out from white and from black
+MARKERS = {"canary": "o", "primary": "s"}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "legend.handlelength": 3,
+    "savefig.transparent": True,
+}
+STILL_TO_COME = {State.DEPLOYING, State.MOVING}  # the weight of such an entry
+SIZE = (4.4, 2.8)  # inches; at most a phone's width, so that the text in it stays readable there
+
+Reader = Callable[[Reading], float | None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An entry and what follows from those before it."""
+
+    entry: Entry
+    weight: int
+    """Percent of the traffic that the new version has."""
+    after_s: float
+    """Since the first entry."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    title: str
+    alt: str
+    svg: Markup
+
+
+def write(journal: Journal) -> Path:
+    """Make report.html beside the journal. It is one file: it needs nothing else to be read anywhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"lasting": lasting, "ms": ms, "utc": utc}
+    entries = journal.entries()
+    plan, history = entries[0].plan, moments(entries)
+    measured = first_with(history, "readings")
+    page = environment.get_template(TEMPLATE).render(
+        plan=plan,
+        verdict=verdict(plan, history),
+        decision=decision(plan, history),
+        reasons=first_with(history, "why"),
+        history=history,
+        measured=measured,
+        still_to_come=STILL_TO_COME,
+        weight_plot=weight_plot(history) if len(history) > 1 else None,
+        reading_plots=reading_plots(measured),
+    )
+    file = journal.folder / "report.html"
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def moments(entries: list[Entry]) -> list[Moment]:
+    weight, before, history = 0, State.PLANNED, []
+    for entry in entries:
+        if entry.state in (State.PROMOTED, State.FINISHED):
+            weight = 100
+        elif entry.state is State.ROLLED_BACK or (entry.state is State.FAILED and before is State.ROLLING_BACK):
+            weight = 0  # where going back fails, it is the probe that does: the version before has all traffic
+        elif entry.weight is not None and entry.state not in STILL_TO_COME:
+            weight = entry.weight
+        history.append(Moment(entry, weight, (entry.at - entries[0].at).total_seconds()))
+        before = entry.state
+    return history
+
+
+def first_with(history: list[Moment], what: str) -> list[Moment]:
+    """The moments that have a `why` or `readings`, without those that repeat what an earlier one has."""
+    first = []
+    for moment in history:
+        found = getattr(moment.entry, what)
+        if found and found not in [getattr(earlier.entry, what) for earlier in first]:
+            first.append(moment)
+    return first
+
+
+def verdict(plan: Plan, history: list[Moment]) -> str:
+    """One sentence: what came of it, when, and how long it took."""
+    last, what = history[-1], f"{plan.version} of {plan.name}"
+    when, long = utc(last.entry.at), lasting(last.after_s)
+    match last.entry.state:
+        case State.FINISHED:
+            done = {"deploy": "was deployed", "rollout": "was promoted", "rollback": "has all traffic again"}
+            return f"Version {what} {done[plan.kind]} on {when}, after {long}."
+        case State.ROLLED_BACK:
+            return f"Version {what} was rolled back on {when}, after {long}."
+        case State.FAILED:
+            return f"The {plan.kind} of version {what} failed on {when}, after {long}."
+    state = f"{last.entry.state} since {when}, {long} after it began"
+    return f"The {plan.kind} of version {what} is still under way: {state}."
+
+
+def decision(plan: Plan, history: list[Moment]) -> str:
+    passed = [f"{moment.weight} %" for moment in history if moment.entry.state is State.PASSED]
+    kept = ", ".join(dict.fromkeys(passed))  # a resumed rollout has its last entry twice
+    match history[-1].entry.state:
+        case State.FINISHED:
+            return "The new version has all traffic." + (f" It kept to the SLO at {kept} of it." if kept else "")
+        case State.ROLLED_BACK:
+            return f"The version before, {plan.previous.version}, has all traffic again and passed its probe."
+        case State.FAILED:
+            return "It could not be brought to an end. Somebody has to look."
+    return "Nothing is decided yet." + (f" So far it kept to the SLO at {kept} of the traffic." if kept else "")
+
+
+def weight_plot(history: list[Moment]) -> Plot:
+    """The weight over time, and below it how long each state lasted."""
+    states = [state for state in State if any(moment.entry.state is state for moment in history)]
+    unit, seconds = time_unit(history[-1].after_s)
+    times = [moment.after_s / seconds for moment in history]
+
+    def draw(figure: "Figure") -> None:
+        weight, lane = figure.subplots(2, sharex=True, height_ratios=[4, len(states)])
+        weight.step(times, [moment.weight for moment in history], where="post", color=COLORS["canary"], linewidth=2)
+        weight.set(ylabel="% of the traffic", ylim=(-4, 104), yticks=range(0, 101, 25))
+        rows = [states.index(moment.entry.state) for moment in history]
+        lane.hlines(rows[:-1], times[:-1], times[1:], color=COLORS["canary"], linewidth=5)
+        lane.plot(times, rows, "o", color=COLORS["canary"], markersize=5)
+        lane.set(xlabel=f"{unit} since the plan", yticks=range(len(states)), yticklabels=states)
+        lane.set_ylim(len(states) - 0.5, -0.5)
+        for moment, time in zip(history, times, strict=True):
+            if moment.entry.resumed:
+                mark_resumed(weight, lane, time)
+
+    alt = "The weight of the new version over time and how long each state lasted. The timeline below has the times."
+    return Plot("Weight of the new version", alt, svg("weight", (5.6, 1.9 + 0.22 * len(states)), draw))
+
+
+def mark_resumed(weight: "Axes", lane: "Axes", time: float) -> None:
+    for axes in (weight, lane):
+        axes.axvline(time, color=INK, linewidth=1, linestyle=":")
+    weight.annotate("resumed", (time, 104), (3, 0), textcoords="offset points", va="top")
+
+
+def time_unit(span_s: float) -> tuple[str, int]:
+    """The unit that shows it in numbers of a readable size, and its seconds."""
+    if span_s < 180:
+        return "seconds", 1
+    return ("minutes", 60) if span_s < 180 * 60 else ("hours", 3600)
+
+
+def reading_plots(measured: list[Moment]) -> list[Plot]:
+    """What was measured at each step; a plot of times without a single value is left out."""
+    if not measured:
+        return []
+    plots = [percentile_plot(measured, name, title) for name, title in READINGS.items()]
+    speed = line_plot(measured, "Speed of the median answer", "tokens/s", {"": lambda got: got.tokens_per_second})
+    return [plot for plot in [*plots, speed, failure_plot(measured)] if plot]
+
+
+def percentile_plot(measured: list[Moment], name: str, title: str) -> Plot | None:
+    readers = {f" {percentile}": partial(milliseconds, name, percentile) for percentile in ("p50", "p95")}
+    return line_plot(measured, title[0].upper() + title[1:], "ms", readers)
+
+
+def milliseconds(name: str, percentile: str, reading: Reading) -> float | None:
+    seconds = value(reading, name, percentile)
+    return None if seconds is None else seconds * 1000
+
+
+def line_plot(measured: list[Moment], title: str, unit: str, readers: dict[str, Reader]) -> Plot | None:
+    """A line for each version and reader; None where nothing was read."""
+    lines = {
+        (version, reader): values
+        for version, reader in product(COLORS, readers)
+        if not all(map(math.isnan, values := numbers(measured, version, readers[reader])))
+    }
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for (version, reader), values in lines.items():
+            style = {"linestyle": "--", "markerfacecolor": "none"} if reader == " p95" else {}
+            axes.plot(values, color=COLORS[version], marker=MARKERS[version], label=version + reader, **style)
+        axes.set(ylabel=unit)
+        finish_steps(figure, axes, measured)
+
+    return Plot(title, alt_text(title), svg(title, SIZE, draw)) if lines else None
+
+
+def numbers(measured: list[Moment], version: str, read: Reader) -> list[float]:
+    """A number for each step, nan where there is none: matplotlib leaves a gap there."""
+    readings = [moment.entry.readings.get(version) for moment in measured]
+    values = [read(reading) if reading else None for reading in readings]
+    return [math.nan if value is None else value for value in values]
+
+
+def failure_plot(measured: list[Moment]) -> Plot:
+    """Bars, as lines at zero would hide each other."""
+    title = "Errors and empty answers"
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for version, offset in {"canary": -0.2, "primary": 0.2}.items():
+            found = {step: moment.entry.readings.get(version) for step, moment in enumerate(measured)}
+            readings = {step + offset: reading for step, reading in found.items() if reading}
+            if readings:
+                draw_failures(axes, version, readings)
+        axes.set(ylabel="requests")
+        if not axes.dataLim.ymax:
+            axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        finish_steps(figure, axes, measured)
+
+    return Plot(title, alt_text(title), svg(title, SIZE, draw))
+
+
+def draw_failures(axes: "Axes", version: str, readings: dict[float, Reading]) -> None:
+    errors = [reading.errors for reading in readings.values()]
+    empty = [reading.empty_answers for reading in readings.values()]
+    bars = {"width": 0.34, "edgecolor": COLORS[version]}
+    axes.bar(readings.keys(), errors, color=COLORS[version], label=f"{version} errors", **bars)
+    axes.bar(readings.keys(), empty, bottom=errors, color="none", label=f"{version} empty", **bars)
+
+
+def finish_steps(figure: "Figure", axes: "Axes", measured: list[Moment]) -> None:
+    """Steps side by side at the same distance: 1 % and 5 % would be one place on a scale."""
+    axes.set_xticks(range(len(measured)), [step_label(moment) for moment in measured])
+    axes.set(xlabel="traffic of the new version", xlim=(-0.5, len(measured) - 0.5))
+    axes.set_ylim(0, 1.1 * axes.dataLim.ymax or 1)
+    figure.legend(loc="outside upper left", ncols=2)
+
+
+def step_label(moment: Moment) -> str:
+    state = moment.entry.state
+    return f"{moment.weight} %" if state is State.PASSED else f"{moment.weight} %\n{state}"
+
+
+def alt_text(title: str) -> str:
+    return f"{title} at each step. The table below has the numbers."
+
+
+def svg(name: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> Markup:
+    """What `draw` draws, as an element to put into a page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    text = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(size, layout="constrained")
+        draw(figure)
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"]))
+    element = text.getvalue()[text.getvalue().index("<svg") :]
+    element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace(INK, "currentColor")
+    prefix = re.sub(r"\W", "-", name)  # the plots of a page are one document, where an id may occur once
+    return Markup(re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", element))
+
+
+def utc(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def lasting(seconds: float) -> str:
+    """Such as "41 min 5 s"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"h": hours, "min": minutes, "s": seconds}
+    return " ".join([f"{number} {unit}" for unit, number in parts.items() if number][:2]) or "0 s"

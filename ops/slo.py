@@ -1,0 +1,90 @@
+"""The SLO file of a service: the load that measures it, what its answers must keep to, and beside its primary."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ops import strict_yaml
+from ops.catalogue import ROOT, Service
+from ops.cli import CommandError
+
+
+def _unit(units: dict[str, float], example: str) -> BeforeValidator:
+    """Reads a text such as `500ms` as a number; a number without a unit is an error."""
+
+    def read(text: object) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-zA-Z%/]+)", str(text))
+        if not match or match[2] not in units:
+            raise ValueError(f"{text} has no unit that is known here; write it like {example}")
+        return float(match[1]) * units[match[2]]
+
+    return BeforeValidator(read)
+
+
+Seconds = Annotated[float, _unit({"ms": 0.001, "s": 1}, "500ms or 2s")]
+Share = Annotated[float, _unit({"%": 0.01}, "1%"), Field(le=1)]
+TokensPerSecond = Annotated[float, _unit({"tokens/s": 1}, "20tokens/s")]
+Factor = Annotated[float, _unit({"x": 1}, "1.5x"), Field(gt=0)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Load(Strict):
+    """The requests that a version is measured with: streamed chats, sent by `concurrency` clients."""
+
+    requests: int = Field(ge=1)
+    concurrency: int = Field(ge=1)
+    output_tokens: int = Field(ge=2)
+    """The most that an answer may have."""
+    prompts: list[str] = Field(min_length=1)
+    """Sent in turn."""
+
+
+class Objectives(Strict):
+    """What a version must keep to. What is not given is not looked at."""
+
+    errors: Share = 0
+    """The most of the requests that may fail."""
+    empty_answers: Share = 0
+    """The most of the requests that may be answered without content."""
+    ttft_p50: Seconds | None = None
+    ttft_p95: Seconds | None = None
+    inter_token_p50: Seconds | None = None
+    inter_token_p95: Seconds | None = None
+    tokens_per_second: TokensPerSecond | None = None
+    """The least that the median answer comes with."""
+
+
+class AgainstPrimary(Strict):
+    """How much worse than the primary's, measured beside it, a reading may be: the most times, for speed the least."""
+
+    ttft_p50: Factor | None = None
+    inter_token_p50: Factor | None = None
+    tokens_per_second: Factor | None = None
+
+
+class Slo(Strict):
+    load: Load
+    objectives: Objectives
+    against_primary: AgainstPrimary
+
+
+def file_of(service: Service) -> Path:
+    return ROOT / "observability" / "slo" / f"{service.name}.yaml"
+
+
+def load(file: Path) -> Slo:
+    """Raises CommandError: the file is not there, or not an SLO file; the message names each fault and its place."""
+    try:
+        return Slo.model_validate(strict_yaml.load(file))
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise CommandError("\n  ".join([f"{file} is not an SLO file:", *faults])) from None
+    except ValueError as error:
+        raise CommandError(str(error)) from None

@@ -1,0 +1,394 @@
+"""Every command for services on Anyscale, through the real CLI, against the local control plane with a real model.
+
+Each test has a service of its own name. Versions that run the same share one engine, which the first test starts.
+"""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from laptop.rehearsal.stage import Stage, stage
+from ops import catalogue
+from ops.journal import State
+
+SERVICE = "small-size-llm"
+SLO = """
+load: {requests: 2, concurrency: 2, output_tokens: 4, prompts: [What is the capital of France?]}
+objectives: {}
+against_primary: {}
+"""
+ROLLOUT = ("--yes", "--steps", "50,100", "--bake", "0s", "--slo", "quick.yaml")
+
+
+@pytest.fixture(scope="module")
+def staged(laptop_packages) -> Iterator[Stage]:
+    with stage(catalogue.find(SERVICE), reuse=True) as opened:
+        (opened.repository / "quick.yaml").write_text(SLO)
+        (opened.repository / "strict.yaml").write_text(SLO.replace("objectives: {}", "objectives: {ttft_p50: 1ms}"))
+        yield opened
+
+
+@pytest.fixture
+def control_plane(staged: Stage) -> Iterator["ControlPlane"]:
+    """The control plane, with no fault left over from another test."""
+    plane = ControlPlane(staged.url)
+    yield plane
+    plane.faults()
+
+
+class ControlPlane:
+    def __init__(self, url: str) -> None:
+        self.client = httpx.Client(base_url=f"{url}/rehearsal", trust_env=False)
+
+    def faults(self, **faults) -> None:
+        self.client.put("/faults", json=faults).raise_for_status()
+
+    def applies(self) -> list[dict]:
+        return [asked for asked in self.client.get("/requests").json() if asked["path"].endswith("/apply")]
+
+    def traffic(self, name: str) -> dict:
+        return self.client.get(f"/traffic/{name}").json()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_")).strip("-")[:40]
+
+
+@pytest.fixture
+def deployed(staged: Stage, name: str) -> str:
+    """The name of a service that runs."""
+    ended = staged.run("deploy", SERVICE, "--name", name, "--yes")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return name
+
+
+def weights(staged: Stage, name: str) -> dict[str, int]:
+    status = staged.status(name)
+    versions = (status.get("primary_version"), status.get("canary_version"))
+    return {version["name"]: version["weight"] for version in versions if version}
+
+
+def journal(staged: Stage, name: str):
+    return staged.journals(name)[0]
+
+
+# Deploy, status, logs, terminate
+
+
+def test_deploy_prints_its_plan_and_the_service_answers(staged, name):
+    ended = staged.run("deploy", SERVICE, "--name", name, "--yes")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for line in ("starts a new service", "HF_TOKEN", "1 to 4 x g6.2xlarge", "passed its probe"):
+        assert line in ended.stdout
+    assert re.search(r"upload +\d+ files, \d+\.\d MB", ended.stdout)
+    assert "Application" in ended.stderr, "the checklist was not shown while it waited"
+
+
+def test_deploy_as_json_prints_json_and_nothing_else(staged, name):
+    refused = staged.run("deploy", SERVICE, "--name", name, "--json")
+    assert refused.returncode == 2
+    assert "Pass --yes" in json.loads(refused.stdout)["error"]
+    done = staged.run("deploy", SERVICE, "--name", name, "--json", "--yes")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["service"], result["state"]) == (name, "RUNNING")
+    assert httpx.get(f"{result['url']}/v1/models", trust_env=False).status_code == 401, "it answers without the token"
+
+
+def test_deploy_over_a_running_service_says_what_it_updates_and_rollback_deploys_that_again(staged, deployed):
+    (before,) = weights(staged, deployed)
+    update = staged.run("deploy", SERVICE, "--name", deployed, "--yes")
+    assert update.returncode == 0, update.stderr
+    assert re.search(rf"goes back to +{before}", update.stdout)
+    assert before not in weights(staged, deployed)
+    back = staged.run("rollback", SERVICE, "--name", deployed, "--yes", "--json")
+    assert back.returncode == 0, back.stderr
+    assert json.loads(back.stdout)["version"].endswith(before)
+    (now,) = weights(staged, deployed)
+    assert now.endswith(before)
+
+
+def test_status_tells_versions_and_traffic_and_keeps_the_token(staged, deployed):
+    page = staged.run("status", SERVICE, "--name", deployed)
+    assert page.returncode == 0
+    assert "RUNNING" in page.stdout
+    assert "100%" in page.stdout
+    as_json = staged.run("status", SERVICE, "--name", deployed, "--json")
+    assert json.loads(as_json.stdout)["primary"]["weight"] == 100
+    token = staged.status(deployed)["query_auth_token"]
+    assert token not in page.stdout + as_json.stdout
+
+
+def test_status_goes_on_showing_until_ctrl_c(staged, deployed):
+    watching = staged.start("status", SERVICE, "--name", deployed, "--watch", stdout=subprocess.PIPE)
+    assert deployed in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(timeout=30) == 0
+
+
+def test_logs_are_those_of_the_version(staged, deployed):
+    logs = staged.run("logs", SERVICE, "--name", deployed, "--tail", "500")
+    assert logs.returncode == 0, logs.stderr
+    assert "laptop profile" in logs.stdout
+
+
+def test_terminate_wants_the_name_or_yes(staged, deployed):
+    refused = staged.run("terminate", SERVICE, "--name", deployed)
+    assert refused.returncode == 2
+    assert staged.status(deployed)["state"] == "RUNNING"
+    done = staged.run("terminate", SERVICE, "--name", deployed, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert staged.status(deployed)["state"] == "TERMINATED"
+
+
+# What is secret stays secret
+
+
+def test_secrets_reach_no_log_journal_report_or_upload(staged, name):
+    secrets = {"HF_TOKEN": "hf_not-to-be-seen", "IN_DOT_ENV": "dot-env-not-to-be-seen"}
+    (staged.repository / ".env").write_text(f"IN_DOT_ENV={secrets['IN_DOT_ENV']}\n")
+    words = (SERVICE, "--name", name)
+    deploy = staged.run("deploy", *words, "--yes", HF_TOKEN=secrets["HF_TOKEN"])
+    rollout = staged.run("rollout", *words, *ROLLOUT, HF_TOKEN=secrets["HF_TOKEN"])
+    runs = [deploy, rollout, staged.run("status", *words, "--json"), staged.run("logs", *words, "--tail", "5000")]
+    assert [run.returncode for run in runs] == [0, 0, 0, 0], [run.stderr[-2000:] for run in runs]
+    forbidden = [*secrets.values(), staged.status(name)["query_auth_token"], staged.env["ANYSCALE_CLI_TOKEN"]]
+    kept = {file: file.read_text() for file in (staged.repository / "rollouts").rglob("*") if file.is_file()}
+    assert {"journal.jsonl", "report.html", "service.yaml"} <= {file.name for file in kept}
+    for text in [*kept.values(), *(run.stdout + run.stderr for run in runs)]:
+        assert not [secret for secret in forbidden if secret in text]
+    for package in (staged.folder / "uploads").glob("*.zip"):
+        with zipfile.ZipFile(package) as opened:
+            names = opened.namelist()
+            assert not [path for path in names if path.endswith("/.env") or "/rollouts/" in path]
+            assert not [path for path in names if any(secret.encode() in opened.read(path) for secret in forbidden[:3])]
+
+
+def test_a_secret_that_is_not_there_stops_a_deploy(staged, control_plane, name):
+    before = control_plane.applies()
+    env = {key: value for key, value in staged.env.items() if key != "HF_TOKEN"}
+    ended = subprocess.run(
+        staged.command("deploy", SERVICE, "--name", name, "--yes"),
+        cwd=staged.repository,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "export HF_TOKEN=" in ended.stderr
+    assert control_plane.applies() == before
+
+
+# Wrong input changes nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "sentence"),
+    [
+        (["rollout", "--steps", "50,25,100"], {}, "do not rise"),
+        (["rollout", "--steps", "5,50"], {}, "do not rise"),
+        (["rollout", "--bake", "60"], {}, "Write it with its unit"),
+        (["rollout", "--slo", "unknown_key.yaml"], {}, "objectives.ttft_p59"),
+        (["rollout", "--slo", "no_unit.yaml"], {}, "write it like 500ms"),
+        (["rollout", "--resume"], {}, "No rollout of"),
+        (["deploy", "--cloud", "no-such-cloud"], {}, "no-such-cloud"),
+        (["deploy", "--project", "no-such-project"], {}, "no-such-project"),
+        (["deploy", "--set", "model=no-such-model"], {}, "There is no model no-such-model"),
+        (["deploy"], {"ANYSCALE_CLI_TOKEN": "aph0_expired"}, "anyscale login"),
+        (["rollback"], {}, "does not run"),
+        (["terminate"], {}, "There is no service"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_input(staged, control_plane, words, env, sentence):
+    wrong = {"unknown_key.yaml": "objectives: {ttft_p59: 1s}", "no_unit.yaml": "objectives: {ttft_p50: 500}"}
+    for file, line in wrong.items():
+        (staged.repository / file).write_text(SLO.replace("objectives: {}", line))
+    before = control_plane.applies()
+    verb, *options = words
+    ended = staged.run(verb, SERVICE, "--name", "nothing-of-that-name", "--yes", *options, **env)
+    assert ended.returncode == 2, ended.stderr
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert control_plane.applies() == before
+
+
+def test_a_service_of_that_name_in_another_cloud(staged, control_plane, deployed):
+    before = control_plane.applies()
+    ended = staged.run("deploy", SERVICE, "--name", deployed, "--cloud", "other", "--yes")
+    assert ended.returncode == 2
+    assert "would not move it but start a second one" in ended.stderr
+    assert control_plane.applies() == before
+
+
+@pytest.mark.parametrize("fault", ["service_state", "version_state"])
+def test_a_state_that_is_not_known_here(staged, control_plane, deployed, fault):
+    before = control_plane.applies()
+    control_plane.faults(**{fault: "HIBERNATING"})
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
+    assert ended.returncode == 2
+    assert "does not know" in ended.stderr
+    assert control_plane.applies() == before
+
+
+# Faults
+
+
+def test_an_image_that_does_not_build(staged, control_plane, name):
+    control_plane.faults(build_fails=True)
+    ended = staged.run("deploy", "gpt-oss", "--name", name, "--yes")
+    assert ended.returncode == 2
+    assert "build: " in ended.stderr, "the build's log was not shown"
+    assert "Image build" in ended.stderr or "build" in ended.stderr.splitlines()[-1]
+
+
+def test_a_first_deploy_that_never_gets_healthy_is_left_to_look_at(staged, control_plane, name):
+    control_plane.faults(never_healthy=True)
+    ended = staged.run("deploy", SERVICE, "--name", name, "--yes", "--start-timeout", "10s")
+    assert ended.returncode == 1
+    assert f"scripts/logs {SERVICE} --name {name}" in ended.stderr
+    assert f"scripts/terminate {SERVICE} --name {name}" in ended.stderr
+    assert staged.status(name)["state"] == "STARTING"
+
+
+def test_a_canary_that_never_gets_healthy_is_taken_back(staged, control_plane, deployed):
+    before = weights(staged, deployed)
+    control_plane.faults(never_healthy=True)
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT, "--start-timeout", "10s")
+    assert ended.returncode == 1, ended.stderr
+    assert weights(staged, deployed) == before
+    assert journal(staged, deployed).last.state == State.ROLLED_BACK
+
+
+def test_a_canary_that_gets_unhealthy_is_taken_back(staged, control_plane, deployed):
+    before = weights(staged, deployed)
+    control_plane.faults(unhealthy_at=50)
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
+    assert ended.returncode == 1, ended.stderr
+    assert weights(staged, deployed) == before
+
+
+def test_a_canary_that_breaks_the_slo_is_taken_back_and_the_report_says_why(staged, deployed):
+    before = weights(staged, deployed)
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT[:-1], "strict.yaml", "--json")
+    assert ended.returncode == 1, ended.stderr
+    result = json.loads(ended.stdout)
+    assert result["end"] == "rolled back"
+    assert "TTFT p50" in result["why"][0]
+    assert "TTFT p50" in Path(result["report"]).read_text()
+    assert weights(staged, deployed) == before
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_an_api_that_is_busy_for_a_while(staged, control_plane, deployed, status):
+    control_plane.faults(api_status=status, api_times=4, api_path="/services-v2")
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_an_api_that_hangs(staged, control_plane, deployed):
+    control_plane.faults(api_hangs_s=65, api_times=1, api_path="/services-v2")
+    ended = staged.run("status", SERVICE, "--name", deployed)
+    assert ended.returncode == 0, ended.stderr
+    assert "did not answer within" in ended.stderr
+
+
+def test_an_apply_whose_answer_is_lost_is_not_done_twice(staged, control_plane, deployed):
+    control_plane.faults(lose_apply_reply=True)
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
+    assert ended.returncode == 0, ended.stderr
+    assert len(control_plane.traffic(deployed)["versions"]) == 2
+
+
+# Rollouts that are interrupted
+
+
+def roll_out_and_die(staged: Stage, name: str, state: str, *words: str) -> None:
+    """Run a rollout that kills itself as soon as its journal has come to a state."""
+    kill = f"""
+import os, signal, sys
+from ops import cli, journal
+from ops.rollout import rollout
+
+write = journal.Journal.write
+
+def write_and_die(self, entry):
+    write(self, entry)
+    if entry.state == {state!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+journal.Journal.write = write_and_die
+cli.run("scripts/rollout", rollout)
+"""
+    command = [sys.executable, "-c", kill, SERVICE, "--name", name, *words]
+    ended = subprocess.run(command, cwd=staged.repository, env=staged.env, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+@pytest.fixture(scope="module")
+def interrupted(staged: Stage) -> str:
+    """A service for the rollouts below, one after the other."""
+    ended = staged.run("deploy", SERVICE, "--name", "interrupted", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    return "interrupted"
+
+
+@pytest.mark.parametrize("state", ["planned", "deploying", "moving", "baking", "checking", "passed", "promoted"])
+def test_a_rollout_that_is_killed_and_resumed_ends_as_one_that_is_not(staged, interrupted, state):
+    roll_out_and_die(staged, interrupted, state, *ROLLOUT)
+    before = weights(staged, interrupted)
+    resumed = staged.run("rollout", SERVICE, "--name", interrupted, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    log = journal(staged, interrupted)
+    assert weights(staged, interrupted) == {log.plan.version: 100}
+    assert log.last.state == State.FINISHED
+    shares = [entry.weight for entry in log.entries() if entry.state == State.BAKING]
+    assert shares == sorted(shares), "traffic was moved backwards"
+    assert before.get(log.plan.version, 0) <= shares[-1]
+
+
+@pytest.mark.parametrize("state", ["rolling back"])
+def test_a_rollback_that_is_killed_and_resumed_ends_as_one_that_is_not(staged, interrupted, state):
+    before = weights(staged, interrupted)
+    roll_out_and_die(staged, interrupted, state, *ROLLOUT[:-1], "strict.yaml")
+    resumed = staged.run("rollout", SERVICE, "--name", interrupted, "--resume")
+    assert resumed.returncode == 1, resumed.stderr
+    assert weights(staged, interrupted) == before
+    assert journal(staged, interrupted).last.state == State.ROLLED_BACK
+
+
+def test_a_killed_rollout_is_aborted(staged, interrupted):
+    before = weights(staged, interrupted)
+    roll_out_and_die(staged, interrupted, "passed", *ROLLOUT)
+    again = staged.run("rollout", SERVICE, "--name", interrupted, *ROLLOUT)
+    assert again.returncode == 2
+    assert "is under way" in again.stderr
+    aborted = staged.run("rollout", SERVICE, "--name", interrupted, "--abort")
+    assert aborted.returncode == 0, aborted.stderr
+    assert weights(staged, interrupted) == before
+
+
+def test_a_second_rollout_is_refused_while_the_first_runs_and_rollback_cancels_it(staged, control_plane, deployed):
+    before = weights(staged, deployed)
+    first = staged.start("rollout", SERVICE, "--name", deployed, *ROLLOUT, "--bake", "10min", stderr=subprocess.DEVNULL)
+    while len(weights(staged, deployed)) < 2:
+        time.sleep(0.5)
+    second = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
+    assert second.returncode == 2
+    assert "right now" in second.stderr
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=60) == 1
+    cancelled = staged.run("rollback", SERVICE, "--name", deployed, "--yes")
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert weights(staged, deployed) == before
