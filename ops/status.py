@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -53,11 +54,16 @@ def read(target: Target) -> ServiceState:
 
 
 def watch_it(target: Target, state: ServiceState) -> None:
-    with Live(page(state), console=out, auto_refresh=False) as shown:
+    """Show the service again and again: in one place on a terminal, else page after page."""
+    with Live(console=out, auto_refresh=False) if out.is_terminal else nullcontext() as place:
         try:
             while True:
+                if place:
+                    place.update(page(state), refresh=True)
+                else:
+                    out.print(page(state))
                 time.sleep(WATCH_S)
-                shown.update(page(read(target)), refresh=True)
+                state = read(target)
         except KeyboardInterrupt:
             return
 

@@ -77,7 +77,7 @@ class LostVersion:
                 return f"Anyscale gave {self.version} up: the service runs {state.primary.name}."
             return ""
         self.seen = True
-        if state.state == "ROLLING_BACK":
+        if state.state == "ROLLING_BACK" and version is not state.primary:
             return f"Anyscale is rolling {self.version} back. {checklist_in_words(state, version)}"
         for place in (state.state, version.state):
             if place in LOST:

@@ -44,7 +44,6 @@ class Apply(BaseModel):
     rollout_strategy: str | None = None
     config: Config | None = None
     tracing_config: dict[str, Any] | None = None
-    tags: dict[str, str] | None = None
 
 
 class ControlPlane:
@@ -132,7 +131,6 @@ class ControlPlane:
             auth_token=token,
             primary=version,
             front_door=FrontDoor(port, token),
-            tags=wish.tags or {},
         )
         if terminated:
             service.id, service.created_at, service.former = terminated.id, terminated.created_at, terminated.versions

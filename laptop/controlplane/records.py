@@ -66,7 +66,6 @@ class Service:
     former: list[Version] = field(default_factory=list)
     """Versions that leave or have left, the newest first."""
 
-    tags: dict[str, str] = field(default_factory=dict)
     archived: bool = False
     id: str = field(default_factory=lambda: new_id("service2"))
     created_at: datetime = field(default_factory=now)

@@ -9,7 +9,7 @@ import openai
 from ops import client
 from ops.client import Answer
 
-TOKENS = 400  # about half a minute on two cores, so that each change of traffic finds streams open
+TOKENS = 400  # 20 s on two cores, longer while an engine starts: each change of traffic finds streams open
 TIMEOUT_S = 600
 
 

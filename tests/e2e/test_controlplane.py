@@ -19,11 +19,16 @@ import pytest
 from ops import preflight
 
 TOKEN = "aph0_rehearsal"
+HTTP = httpx.Client(trust_env=False)  # one for all: each new one reads the certificates of the system, for 0.1 s
 APPLICATION = """
 import asyncio
+import os
 
 from ray import serve
 from starlette.responses import StreamingResponse
+
+if os.environ.get("BREAKS"):
+    raise ValueError("this one breaks")
 
 
 @serve.deployment
@@ -35,15 +40,14 @@ class Repeat:
         return StreamingResponse(self.repeat(int(request.query_params.get("times", 1))))
 
     async def repeat(self, times):
-        for _ in range(times):
-            yield f"{self.word}\\n"
+        yield f"{self.word}\\n"
+        for _ in range(times - 1):
             await asyncio.sleep(0.1)
+            yield f"{self.word}\\n"
 
 
 def app(args):
     print(f"The word is {args['word']}.", flush=True)
-    if args["word"] == "broken":
-        raise ValueError("this word is not known")
     return Repeat.bind(args["word"])
 """
 SERVICE = """
@@ -65,12 +69,12 @@ class Rehearsal:
     url: str
     folder: Path
 
-    def anyscale(self, *words: str, token: str = TOKEN) -> subprocess.CompletedProcess:
+    def anyscale(self, *words: str) -> subprocess.CompletedProcess:
         """Run the CLI, as a user does, in the folder."""
         own = {
             "HOME": str(self.folder.parent),
             "ANYSCALE_HOST": self.url,
-            "ANYSCALE_CLI_TOKEN": token,
+            "ANYSCALE_CLI_TOKEN": TOKEN,
             "ANYSCALE_SUPPRESS_UPGRADE_WARNING": "1",
             "ANYSCALE_TELEMETRY_SAMPLE_RATE": "0",
             "NO_PROXY": "127.0.0.1",
@@ -97,18 +101,19 @@ class Rehearsal:
 
     def service(self) -> dict[str, Any]:
         """As the API tells it: faster than a start of the CLI."""
-        reply = httpx.get(f"{self.url}/api/v2/services-v2/", params={"name": "repeat"}, cookies={"cli_token": TOKEN})
+        headers = {"Cookie": f"cli_token={TOKEN}"}
+        reply = HTTP.get(f"{self.url}/api/v2/services-v2/", params={"name": "repeat"}, headers=headers)
         return reply.json()["results"][0]
 
     def wait(self, reached: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while not reached(service := self.service()):
             assert time.monotonic() < deadline, json.dumps(service, indent=2)
-            time.sleep(0.1)
+            time.sleep(0.2)
         return service
 
     def faults(self, **faults: Any) -> None:
-        httpx.put(f"{self.url}/rehearsal/faults", json=faults).raise_for_status()
+        HTTP.put(f"{self.url}/rehearsal/faults", json=faults).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,7 @@ def rehearsal(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def ask(service: dict[str, Any], **headers: str) -> httpx.Response:
     headers = {"Authorization": f"Bearer {service['auth_token']}"} | headers
-    return httpx.get(service["base_url"], headers=headers, trust_env=False)
+    return HTTP.get(service["base_url"], headers=headers)
 
 
 def is_pinned_at(weight: int) -> Callable[[dict[str, Any]], bool]:
@@ -147,7 +152,6 @@ def is_running(word: str) -> Callable[[dict[str, Any]], bool]:
 
 def test_versions_come_and_go(rehearsal: Rehearsal):
     rehearsal.deploy("one")
-    assert rehearsal.anyscale("service", "status", "-n", "repeat", token="aph0_expired").returncode == 1
     first = rehearsal.wait(is_running("one"))
     assert ask(first).text == "one\n"
     assert ask(first, Authorization="Bearer wrong").status_code == 401
@@ -168,7 +172,7 @@ def test_versions_come_and_go(rehearsal: Rehearsal):
     assert (status["state"], weights) == ("ROLLING_OUT", {"one": 40, "two": 60})
 
     header = {"Authorization": f"Bearer {service['auth_token']}", "X-ANYSCALE-VERSION": "primary"}
-    with httpx.stream("GET", f"{service['base_url']}/?times=100", headers=header, trust_env=False) as stream:
+    with HTTP.stream("GET", f"{service['base_url']}/?times=100", headers=header) as stream:
         lines = stream.iter_lines()
         assert next(lines) == "one"
         rehearsal.deploy("two", "--canary-percent", "100")
@@ -176,7 +180,7 @@ def test_versions_come_and_go(rehearsal: Rehearsal):
         assert Counter(ask(service).text for _ in range(20)) == {"two\n": 20}
         assert list(lines) == ["one"] * 99
 
-    rehearsal.deploy("broken", "--canary-percent", "50")
+    rehearsal.deploy("broken", "--canary-percent", "50", "--env", "BREAKS=1")
     rehearsal.wait(lambda service: service["current_state"] == "ROLLING_BACK")  # by itself, as it fails to start
     service = rehearsal.wait(is_running("two"))
     assert Counter(ask(service).text for _ in range(20)) == {"two\n": 20}
@@ -189,8 +193,25 @@ def test_versions_come_and_go(rehearsal: Rehearsal):
 
 
 def test_version_that_fails_to_start_says_why(rehearsal: Rehearsal):
-    rehearsal.deploy("broken")
+    rehearsal.deploy("broken", "--env", "BREAKS=1")
     rehearsal.wait(lambda service: service["current_state"] == "UNHEALTHY")
     (version,) = rehearsal.status()["service_status_checklist"]["per_version"]
     messages = {item["kind"]: item["message"] for item in version["items"]}
-    assert messages["APPLICATION"].startswith("The application cannot be built. ValueError: this word is not known")
+    assert messages["APPLICATION"] == "repeat:app cannot be imported. ValueError: this one breaks"
+
+
+def test_wrong_token_is_refused(rehearsal: Rehearsal):
+    refused = HTTP.get(f"{rehearsal.url}/api/v2/userinfo/", headers={"Cookie": "cli_token=aph0_expired"})
+    assert refused.status_code == 401
+    assert "ANYSCALE_CLI_TOKEN" in refused.json()["error"]["detail"]
+
+
+def test_reply_to_an_apply_is_lost_after_it_was_done(rehearsal: Rehearsal):
+    before = len(rehearsal.service()["versions"])
+    rehearsal.faults(lose_apply_reply=True)
+    (rehearsal.folder / "service.yaml").write_text(SERVICE.replace("WORD", "lost"))
+    lost = rehearsal.anyscale("service", "deploy", "-f", "service.yaml", "--version-name", "lost")
+    assert lost.returncode == 2
+    assert "closed connection without response" in lost.stderr
+    service = rehearsal.service()
+    assert (service["canary_version"]["version"], len(service["versions"])) == ("lost", before + 1)

@@ -93,3 +93,10 @@ def test_a_version_that_stays_unhealthy_is_lost(answers, monkeypatch):
     answers(STARTING, UNHEALTHY)
     with pytest.raises(waiting.NotReached, match="has been UNHEALTHY"):
         wait_for_25()
+
+
+def test_the_primary_is_waited_for_while_a_canary_is_rolled_back(answers):
+    back = service("RUNNING", OLD)
+    answers(service("ROLLING_BACK", OLD, version("v2", "UNHEALTHY", 0)), back)
+    with Progress() as progress:
+        assert waiting.for_primary("id", "v1", progress, timeout_s=1) is back
