@@ -13,7 +13,7 @@ from ops import changes, gate, live, release, service_state, slo, waiting
 from ops.catalogue import Service
 from ops.changes import NotDone
 from ops.cli import CommandError, Failed, err
-from ops.journal import Entry, Journal, Plan, Previous, State
+from ops.journal import Entry, Journal, Plan, State
 from ops.live import CANARY, PRIMARY
 from ops.load import Reading
 from ops.progress import Progress
@@ -162,7 +162,10 @@ class Rollout:
         state = self.state()
         versions = [CANARY, PRIMARY] if state.canary else [PRIMARY]
         self.progress.waiting_for(f"the answers to its probe at {weight}%")
-        why = live.probe_failures(self.service, state, self.plan.model, versions[0])
+        failures = live.probe_side_by_side(self.service, state, self.plan.model, versions)
+        why = failures[versions[0]]
+        for failure in failures[PRIMARY] if state.canary else []:
+            err.print(f"The primary does not pass either: {failure}", markup=False)
         self.progress.waiting_for(f"the answers to {self.slo.load.requests} requests at {weight}%")
         readings = live.measure(state, self.plan.model, self.slo.load, versions)
         if not state.canary:
@@ -174,18 +177,23 @@ class Rollout:
         err.print(f"{weight}%: passed.", markup=False)
 
     def roll_back(self, why: list[str], readings: dict[str, Reading]) -> State:
-        """Give all traffic back to the version before, wait until it has it, and probe it."""
+        """Give all traffic back to the version before, wait until it has it, and probe it.
+
+        Raises:
+            Failed: that version does not come back as it was, or the service runs what this rollout knows nothing of.
+        """
         for reason in why:
             err.print(f"Rolling back: {reason}", markup=False)
         self.write(State.ROLLING_BACK, why=why, readings=readings)
         state = self.state()
-        previous = self.plan.previous
-        if state.primary.name == previous.version:
-            if state.canary and state.state != "ROLLING_BACK":
-                self.change(lambda: changes.cancel_rollout(state.id))
-            back = previous.version
-        else:
-            back = self.deploy_previous(state, previous)
+        self.check_nobody_elses(state)
+        back = state.primary.name
+        if back == self.plan.version:  # it was promoted, and the version before is gone
+            back = self.name_again()
+            if not state.canary:
+                self.change(self.deploy_again)
+        elif state.canary and state.state != "ROLLING_BACK":
+            self.change(lambda: changes.cancel_rollout(state.id))
         restored = waiting.for_primary(state.id, back, self.progress, max(MOVE_TIMEOUT_S, self.plan.start_timeout_s))
         self.progress.waiting_for(f"the answers of {back} to its probe")
         if failures := live.probe_failures(self.service, restored, self.plan.model):
@@ -195,14 +203,23 @@ class Rollout:
         self.write(State.ROLLED_BACK, why=why)
         return State.ROLLED_BACK
 
-    def deploy_previous(self, state: ServiceState, previous: Previous) -> str:
-        """The version before is gone where the new one is the primary already: deploy it again. Returns its name."""
-        began = next(entry.at for entry in self.journal.entries() if entry.state == State.ROLLING_BACK)
-        back = release.name_again(previous.version, began)  # the same where a rollback is resumed
-        if not state.version(back):
-            self.change(lambda: self.deploy_again(previous, began))
-        return back
+    def began_to_roll_back(self) -> datetime:
+        return next(entry.at for entry in self.journal.entries() if entry.state == State.ROLLING_BACK)
 
-    def deploy_again(self, previous: Previous, when: datetime) -> None:
-        old = release.of_previous(previous, self.target, when)
+    def name_again(self) -> str:
+        """What the version before is called once it is deployed again; the same where a rollback is resumed."""
+        return release.name_again(self.plan.previous.version, self.began_to_roll_back())
+
+    def deploy_again(self) -> None:
+        old = release.of_previous(self.plan.previous, self.target, self.began_to_roll_back())
         changes.deploy(old, old.write(self.journal.folder / "back"))
+
+    def check_nobody_elses(self, state: ServiceState) -> None:
+        """Raises Failed where the service runs a version that neither this rollout nor its rollback deployed."""
+        known = {self.plan.version, self.plan.previous.version, self.name_again()}
+        others = {version.name for version in (state.primary, state.canary) if version} - known
+        if others:
+            raise Failed(
+                f"{self.plan.name} runs {', '.join(sorted(others))}, which was deployed by somebody else meanwhile. "
+                "Nothing was changed."
+            )

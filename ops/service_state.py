@@ -12,7 +12,7 @@ from ops.cli import CommandError, err
 
 PATIENCE_S = 30  # guess: what is only a busy moment is over by then
 PAUSE_S = 3
-ANSWER_TIMEOUT_S = 60  # guess: the API answers within a second; the SDK itself would wait forever
+ANSWER_TIMEOUT_S = 30  # guess: the API answers within a second; the SDK itself would wait forever
 
 
 class TryAgain(Exception):

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 
 from laptop.controlplane.version_spec import Report, Spec
+from ops import preflight
 from ops.cluster_env import HAPROXY_PORTS, cluster_env
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -20,19 +20,17 @@ STOP_TIMEOUT_S = 60  # guess: stopping Ray takes up to 10 s on an idle machine
 
 
 class Ports:
-    """Free ports of this machine, none given twice: two versions that start at once must not get the same."""
+    """Free ports of this machine, none given twice: two versions that start at once must not get the same.
+
+    They lie between those of Ray's workers and those that the system gives to whoever asks for any: a version binds its
+    port half a minute after it was found free, and Ray takes dozens of the system's meanwhile.
+    """
 
     def __init__(self) -> None:
-        self._taken: set[int] = set()
+        self._next = iter(range(20_000, 32_768))
 
     def take(self) -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
-            if port not in self._taken:
-                self._taken.add(port)
-                return port
+        return next(port for port in self._next if preflight.is_free(port))
 
 
 class VersionProcess:
