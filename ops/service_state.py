@@ -118,13 +118,14 @@ def patiently(question: Callable[[], Any], patience_s: float) -> Any:
     """What `question` answers, asked again while Anyscale cannot be asked.
 
     Raises:
-        CommandError: it could not be asked for `patience_s` seconds.
+        CommandError: `patience_s` seconds after the first time that it could not, it still cannot.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = None
     while True:
         try:
             return question()
         except TryAgain as error:
+            deadline = deadline or time.monotonic() + patience_s
             if time.monotonic() > deadline:
                 raise CommandError(str(error)) from None
             err.print(f"{error} Trying again ...", markup=False)

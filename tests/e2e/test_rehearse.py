@@ -1,0 +1,29 @@
+"""A rehearsal, as a user runs it: three engines started one after the other, and nothing faked above the API."""
+
+import re
+import subprocess
+
+import psutil
+
+
+def test_rehearsal_of_a_service_comes_out_as_it_should(root, environment):
+    before = {process.pid for process in psutil.process_iter()}
+    played = subprocess.run(
+        [root / "scripts/rehearse", "small-size-llm"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert played.returncode == 0, played.stdout + played.stderr[-5000:]
+    lines = played.stdout.splitlines()
+    held = next(int(line.removeprefix("streams held open: ")) for line in lines if line.startswith("streams held"))
+    assert held > 2
+    assert "streams cut: 0" in lines
+    back_s = next(line.partition(": ")[2] for line in lines if line.startswith("seconds from bad step to rolled back:"))
+    assert float(back_s) > 0
+    assert re.fullmatch(r"The rehearsal of small-size-llm came out as it should: 6 acts in \d+ s\.", lines[-1])
+    left = [process for process in psutil.process_iter(["name", "cmdline"]) if process.pid not in before]
+    names = ("ray::", "raylet", "gcs_server", "haproxy", "VLLM::", "controlplane")
+    assert not [process for process in left if any(name in " ".join(process.info["cmdline"] or []) for name in names)]
