@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ops import anyscale_cli, service_state
-from ops.cli import CommandError
+from ops.cli import CommandError, Failed
 from ops.release import Release
 from ops.service_state import ServiceState
 from ops.waiting import NOT_SEEN_S, OUTAGE_S
@@ -32,6 +32,7 @@ def deploy(release: Release, file: Path, canary_percent: int | None = None) -> s
 
     Raises:
         NotDone: Anyscale does not take it.
+        Failed: whether it did cannot be told.
     """
     words = ["service", "deploy", "-f", str(file), *anyscale_cli.secret_words(release.secrets)]
     if canary_percent is not None:
@@ -45,11 +46,11 @@ def deploy(release: Release, file: Path, canary_percent: int | None = None) -> s
     timeout_s = anyscale_cli.BUILD_TIMEOUT_S if builds else anyscale_cli.CALL_TIMEOUT_S
     call(words, accepted, release.secrets.values(), timeout_s)
     deadline = time.monotonic() + NOT_SEEN_S
-    while not (state := accepted()):
+    while not seen(accepted, words):
         if time.monotonic() > deadline:
-            raise NotDone(f"Anyscale took {release.version}, and does not list it {NOT_SEEN_S} s later.")
+            raise Failed(f"Anyscale took {release.version}, and does not list it {NOT_SEEN_S} s later.")
         time.sleep(PAUSE_S)
-    return state.id
+    return accepted().id
 
 
 def move_weight(state: ServiceState, weight: int, project: str | None) -> None:
@@ -68,7 +69,7 @@ def move_weight(state: ServiceState, weight: int, project: str | None) -> None:
     ]
 
     def moved() -> ServiceState | None:
-        now = service_state.patiently(lambda: service_state.read(state.id), OUTAGE_S)
+        now = read(state.id)
         version = now.version(canary)
         return now if version and (version.weight == weight or now.primary.name == canary) else None
 
@@ -79,7 +80,7 @@ def cancel_rollout(service_id: str) -> None:
     """Give all traffic back to the primary. Raises NotDone: Anyscale does not do it."""
 
     def begun() -> ServiceState | None:
-        now = service_state.patiently(lambda: service_state.read(service_id), OUTAGE_S)
+        now = read(service_id)
         return now if now.canary is None or now.state == "ROLLING_BACK" else None
 
     call(["service", "rollback", "--service-id", service_id], begun)
@@ -89,7 +90,7 @@ def terminate(service_id: str) -> None:
     """Stop a service and all it runs on. Raises NotDone: Anyscale does not do it."""
 
     def begun() -> ServiceState | None:
-        now = service_state.patiently(lambda: service_state.read(service_id), OUTAGE_S)
+        now = read(service_id)
         return now if now.state in ("TERMINATING", "TERMINATED") else None
 
     call(["service", "terminate", "--service-id", service_id], begun)
@@ -101,11 +102,28 @@ def call(
     secrets: Collection[str] = (),
     timeout_s: float = anyscale_cli.CALL_TIMEOUT_S,
 ) -> None:
-    """Run the CLI until it succeeds, or the service shows that what it asked for is `done`."""
+    """Run the CLI until it succeeds, or the service shows that what it asked for is `done`.
+
+    Raises:
+        NotDone: it was not done, and trying again would not help.
+        Failed: whether it was done cannot be told.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         outcome = anyscale_cli.run(*words, secrets=secrets, timeout_s=timeout_s)
-        if outcome.code == 0 or done():
+        if outcome.code == 0 or seen(done, words):
             return
         if not outcome.may_be_tried_again or attempt == ATTEMPTS:
             raise NotDone(f"`anyscale {words[0]} {words[1]}` failed. {outcome.reason}")
         time.sleep(PAUSE_S)
+
+
+def read(service_id: str) -> ServiceState:
+    return service_state.patiently(lambda: service_state.read(service_id), OUTAGE_S)
+
+
+def seen(done: Callable[[], ServiceState | None], words: list[str]) -> bool:
+    """Whether the service shows that it was done. Raises Failed: that cannot be told."""
+    try:
+        return done() is not None
+    except CommandError as error:
+        raise Failed(f"Whether `anyscale {words[0]} {words[1]}` was done cannot be told. {error}") from None

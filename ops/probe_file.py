@@ -3,10 +3,9 @@
 import pathlib
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ops import client, strict_yaml
-from ops.cli import CommandError
 from ops.client import Path
 
 
@@ -80,12 +79,4 @@ class ProbeFile(Strict):
 
 def load(file: pathlib.Path) -> ProbeFile:
     """Raises CommandError: the file is not there, or not a probe file; the message names each fault and its place."""
-    try:
-        return ProbeFile.model_validate(strict_yaml.load(file))
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise CommandError("\n  ".join([f"{file} is not a probe file:", *faults])) from None
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    return strict_yaml.load_as(ProbeFile, file, "a probe file")

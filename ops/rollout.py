@@ -56,6 +56,8 @@ def rollout(
 
     Example: scripts/rollout small-size-llm --steps 10,50,100 --bake 5min
     """
+    if resume and abort:
+        raise CommandError("--resume goes on with a rollout and --abort takes it back: give one of them.")
     chosen = catalogue.find(service)
     target = target_of(chosen, name, cloud, project)
     percents, bake_s, slo_file = read_steps(steps), seconds(bake), slo_file or slo.file_of(chosen)

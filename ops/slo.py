@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ops import strict_yaml
 from ops.catalogue import ROOT, Service
-from ops.cli import CommandError
 
 
 def _unit(units: dict[str, float], example: str) -> BeforeValidator:
@@ -79,12 +78,4 @@ def file_of(service: Service) -> Path:
 
 def load(file: Path) -> Slo:
     """Raises CommandError: the file is not there, or not an SLO file; the message names each fault and its place."""
-    try:
-        return Slo.model_validate(strict_yaml.load(file))
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise CommandError("\n  ".join([f"{file} is not an SLO file:", *faults])) from None
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    return strict_yaml.load_as(Slo, file, "an SLO file")

@@ -1,9 +1,14 @@
 """YAML as the Anyscale SDK reads it (PyYAML's safe loader), except that a key given twice is an error."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
+
+from ops.cli import CommandError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -33,3 +38,23 @@ def load(file: Path) -> Any:
             return yaml.load(opened, _StrictLoader)
         except yaml.YAMLError as error:
             raise ValueError(f"{file} is not valid YAML: {error}") from None
+
+
+def load_as(model: type[Model], file: Path, what: str) -> Model:
+    """The content of a YAML file as a model.
+
+    Args:
+        what: what the file is to be, such as "a probe file".
+
+    Raises:
+        CommandError: it is not there, or not that; the message names each fault and its place.
+    """
+    try:
+        return model.model_validate(load(file))
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise CommandError("\n  ".join([f"{file} is not {what}:", *faults])) from None
+    except ValueError as error:
+        raise CommandError(str(error)) from None

@@ -1,4 +1,4 @@
-"""The commands in the READMEs are commands that exist, with options they have; the tables name what is there."""
+"""The commands in READMEs and docs exist, with the options they have; the tables name what is there."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from ops import catalogue
 
 ROOT = catalogue.ROOT
-READMES = [ROOT / "README.md", *ROOT.glob("*/**/README.md")]
+READMES = [ROOT / "README.md", *ROOT.glob("*/**/README.md"), *ROOT.glob("docs/*.md")]
 
 
 def commands(readme: Path) -> list[str]:
