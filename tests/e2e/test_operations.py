@@ -36,6 +36,8 @@ SLO_FILES = {
     "no_unit.yaml": "{ttft_p50: 500}",
 }
 ROLLOUT = ("--yes", "--steps", "50,100", "--bake", "0s", "--slo", "quick.yaml")
+LIKE_A_TERMINAL = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+"""A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C."""
 AT_ONCE = ("--yes", "--steps", "100", "--bake", "0s", "--slo", "quick.yaml")
 
 
@@ -155,7 +157,7 @@ def test_status_tells_versions_and_traffic_and_keeps_the_token(staged, deployed)
 
 
 def test_status_goes_on_showing_until_ctrl_c(staged, deployed):
-    watching = staged.start("status", SERVICE, "--name", deployed, "--watch", stdout=subprocess.PIPE)
+    watching = staged.start("status", SERVICE, "--name", deployed, "--watch", stdout=subprocess.PIPE, **LIKE_A_TERMINAL)
     assert deployed in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
     assert watching.wait(timeout=30) == 0
@@ -371,7 +373,7 @@ write = journal.Journal.write
 
 def write_and_die(self, entry):
     write(self, entry)
-    if entry.state == {state!r}:
+    if entry.state == {str(state)!r}:
         os.kill(os.getpid(), signal.SIGKILL)
 
 journal.Journal.write = write_and_die
@@ -444,7 +446,17 @@ def test_a_killed_rollout_is_aborted(staged, deployed):
 
 def test_a_second_rollout_is_refused_while_the_first_runs_and_rollback_cancels_it(staged, control_plane, deployed):
     before = weights(staged, deployed)
-    first = staged.start("rollout", SERVICE, "--name", deployed, *ROLLOUT, "--bake", "10min", stderr=subprocess.DEVNULL)
+    first = staged.start(
+        "rollout",
+        SERVICE,
+        "--name",
+        deployed,
+        *ROLLOUT,
+        "--bake",
+        "10min",
+        stderr=subprocess.DEVNULL,
+        **LIKE_A_TERMINAL,
+    )
     while len(weights(staged, deployed)) < 2:
         time.sleep(0.5)
     second = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
