@@ -23,7 +23,7 @@ from ops.journal import Entry, State
 from ops.options import JsonOption, ServiceArgument
 
 CLIENTS = 2  # more would make the two engines of a laptop so slow that a rehearsal takes half an hour
-ROLLOUT = ("--yes", "--steps", "25,50,100", "--bake", "5s", "--slo", "laptop/slo.yaml")
+ROLLOUT = ("--yes", "--steps", "25,100", "--bake", "2s", "--slo", "laptop/slo.yaml")
 NOT_PROVEN = (
     "Anyscale's own backend: that it takes the configuration, builds the image, finds the machines and moves traffic "
     "as the local control plane does",
