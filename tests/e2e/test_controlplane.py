@@ -185,6 +185,9 @@ def test_versions_come_and_go(rehearsal: Rehearsal):
     service = rehearsal.wait(is_running("two"))
     assert Counter(ask(service).text for _ in range(20)) == {"two\n": 20}
 
+    rehearsal.ok("service", "terminate", "-n", "repeat")
+    rehearsal.wait(lambda service: service["current_state"] == "TERMINATED")
+
 
 def test_version_that_fails_to_start_says_why(rehearsal: Rehearsal):
     rehearsal.deploy("broken", "--env", "BREAKS=1")
