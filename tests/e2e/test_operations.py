@@ -23,7 +23,7 @@ from ops import catalogue
 from ops.journal import State
 
 SERVICE = "small-size-llm"
-AT_A_TIME = 3  # commands that do not touch each other's services; they mostly import, and wait
+AT_A_TIME = 5  # commands that do not touch each other's services; they mostly import, and wait
 SLO = """
 load: {requests: 2, concurrency: 2, output_tokens: 4, prompts: ["What is the capital of France?"]}
 objectives: {}
