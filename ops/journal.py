@@ -5,6 +5,8 @@ than was done, never less.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -154,18 +156,18 @@ def of(name: str) -> list[Journal]:
     return [journal for journal in map(Journal, (file.parent for file in files)) if journal.entries()]
 
 
-def lock(name: str) -> FileLock:
+@contextmanager
+def lock(name: str) -> Iterator[None]:
     """Held while a command changes the service of that name.
 
     Raises:
         CommandError: another command of this checkout holds it.
     """
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
-    held = FileLock(FOLDER / name / "lock")
     try:
-        held.acquire(blocking=False)
+        with FileLock(FOLDER / name / "lock", timeout=0):
+            yield
     except Timeout:
         raise CommandError(
-            f"Another command is changing {name} right now. Wait for it, or see how far it is: scripts/status {name}"
+            f"Another command is changing {name} right now. Wait for it; scripts/status --watch shows how far it is."
         ) from None
-    return held
