@@ -160,14 +160,13 @@ class Rollout:
         """
         self.write(State.CHECKING, weight)
         state = self.state()
-        versions = [CANARY, PRIMARY] if state.canary else [PRIMARY]
         self.progress.waiting_for(f"the answers to its probe at {weight}%")
-        failures = live.probe_side_by_side(self.service, state, self.plan.model, versions)
-        why = failures[versions[0]]
+        failures = live.probe_side_by_side(self.service, state)
+        why = failures[CANARY if state.canary else PRIMARY]
         for failure in failures[PRIMARY] if state.canary else []:
             err.print(f"The primary does not pass either: {failure}", markup=False)
         self.progress.waiting_for(f"the answers to {self.slo.load.requests} requests at {weight}%")
-        readings = live.measure(state, self.plan.model, self.slo.load, versions)
+        readings = live.measure(self.service, state, self.slo.load)
         if not state.canary:
             readings = {CANARY: readings[PRIMARY]}  # it is the primary now, with nothing beside it
         why += gate.breaches(self.slo, readings[CANARY], readings.get(PRIMARY))
@@ -196,7 +195,7 @@ class Rollout:
             self.change(lambda: changes.cancel_rollout(state.id))
         restored = waiting.for_primary(state.id, back, self.progress, max(MOVE_TIMEOUT_S, self.plan.start_timeout_s))
         self.progress.waiting_for(f"the answers of {back} to its probe")
-        if failures := live.probe_failures(self.service, restored, self.plan.model):
+        if failures := live.probe_failures(self.service, restored, restored.primary):
             failures.insert(0, f"{back} has all traffic again and does not pass its probe.")
             self.write(State.FAILED, why=failures)
             raise Failed("\n".join(failures))

@@ -79,7 +79,7 @@ def carry_out(service: Service, new: Release, plan: Plan) -> ServiceState:
         log.write(Entry(state=State.PROMOTED, weight=100))
         log.write(Entry(state=State.CHECKING, weight=100))
         progress.waiting_for("the answers to its probe")
-        if failures := live.probe_failures(service, state, plan.model):
+        if failures := live.probe_failures(service, state, state.primary):
             raise gave_up(log, service, failures)
     log.write(Entry(state=State.FINISHED, weight=100))
     return state

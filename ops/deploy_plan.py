@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ops import probe_file, release
+from ops import release
 from ops.catalogue import Service
 from ops.cli import CommandError
 from ops.journal import Plan, Previous
@@ -33,7 +33,6 @@ def make(
             f"A rollout of {running.name} is under way: {running.canary.name} has {running.canary.weight}% of the "
             f"traffic. Cancel it first: {again('rollback', service, new.target)}"
         )
-    (application,) = new.config["applications"]
     return Plan(
         kind=kind,
         service=service.name,
@@ -41,7 +40,6 @@ def make(
         cloud=new.target.cloud,
         project=new.target.project,
         version=new.version,
-        model=application.get("args", {}).get("model") or probe_file.load(service.probe_file).model,
         steps=steps,
         bake_s=bake_s,
         start_timeout_s=start_timeout_s,

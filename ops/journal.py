@@ -78,8 +78,6 @@ class Plan(Strict):
     cloud: str | None
     project: str | None
     version: str
-    model: str
-    """The model id to probe."""
     steps: list[int]
     """Percent of the traffic, one after the other; [100] for a deploy."""
     bake_s: float

@@ -57,13 +57,13 @@ class Timed:
         return (tokens - 1) / (self.times[-1] - self.times[0])
 
 
-def measure(connections: dict[str, OpenAI], model: str, load: Load) -> dict[str, Reading]:
-    """Send the load to each connection, to all at the same time; a reading for each name."""
-    with ThreadPoolExecutor(load.concurrency * len(connections)) as pool:
-        pending = {name: [] for name in connections}
+def measure(asked: dict[str, tuple[OpenAI, str]], load: Load) -> dict[str, Reading]:
+    """Send the load to each connection and model, to all at the same time; a reading for each name."""
+    with ThreadPoolExecutor(load.concurrency * len(asked)) as pool:
+        pending = {name: [] for name in asked}
         for number in range(load.requests):  # in turn, so that the pool's clients are shared evenly
             prompt = load.prompts[number % len(load.prompts)]
-            for name, connection in connections.items():
+            for name, (connection, model) in asked.items():
                 pending[name].append(pool.submit(send, connection, model, prompt, load.output_tokens))
         return {name: summary([request.result() for request in requests]) for name, requests in pending.items()}
 

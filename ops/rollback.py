@@ -73,7 +73,7 @@ def cancel(service: Service, running: ServiceState, target: Target) -> ServiceSt
         timeout_s = start_timeout_s(service, None)
         state = waiting.for_primary(running.id, running.primary.name, progress, timeout_s)
         progress.waiting_for("the answers to its probe")
-        failures = live.probe_failures(service, state, live.model_of(service, state))
+        failures = live.probe_failures(service, state, state.primary)
     if failures:
         raise Failed("\n".join([f"{state.primary.name} has all traffic and does not pass its probe.", *failures]))
     if log:

@@ -18,7 +18,6 @@ PLAN = Plan(
     cloud=None,
     project=None,
     version="v2",
-    model="m",
     steps=[5, 25, 50, 100],
     bake_s=0,
     start_timeout_s=10,
@@ -42,7 +41,7 @@ def rollout(tmp_path, monkeypatch):
         monkeypatch.setattr(changes, name, lambda *_, name=name: changed.append(name))
     monkeypatch.setattr(changes, "move_weight", lambda state, weight, project: changed.append(weight))
     for wait in ("for_canary", "for_primary"):
-        monkeypatch.setattr(waiting, wait, lambda *_: None)
+        monkeypatch.setattr(waiting, wait, lambda *_: SimpleNamespace(primary=None))
     monkeypatch.setattr(waiting, "until", lambda *_, **__: None)
     monkeypatch.setattr(live, "probe_side_by_side", lambda *_: {"canary": [], "primary": []})
     monkeypatch.setattr(live, "probe_failures", lambda *_: [])

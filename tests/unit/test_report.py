@@ -23,7 +23,6 @@ PLAN = Plan(
     cloud="aws-prod",
     project=None,
     version="v2",
-    model="llama",
     steps=[5, 100],
     start_timeout_s=1800,
     bake_s=300,
