@@ -242,11 +242,13 @@ def wrong(staged: Stage) -> dict[str, subprocess.CompletedProcess]:
     plane = ControlPlane(staged.url)
     before = plane.applies()
 
-    def run(words: list[str], env: dict[str, str], _: str) -> subprocess.CompletedProcess:
-        return staged.run(words[0], SERVICE, "--name", "nothing-of-that-name", "--yes", *words[1:], **env)
+    def run(what: str) -> subprocess.CompletedProcess:
+        words, env, _ = WRONG[what]
+        nothing_there = what.replace(" ", "-").lower()  # a name each: one service takes one command at a time
+        return staged.run(words[0], SERVICE, "--name", nothing_there, "--yes", *words[1:], **env)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        pending = {what: pool.submit(run, *case) for what, case in WRONG.items()}
+        pending = {what: pool.submit(run, what) for what in WRONG}
     assert plane.applies() == before
     return {what: run.result() for what, run in pending.items()}
 
