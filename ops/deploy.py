@@ -4,10 +4,12 @@ import json
 
 from ops import catalogue, changes, cli, deploy_plan, journal, live, release, service_state, waiting
 from ops.catalogue import Service
+from ops.check import before_deploy
 from ops.cli import Failed, err, out
 from ops.journal import Entry, Journal, Plan, State
 from ops.options import (
     CloudOption,
+    ForceOption,
     ImageOption,
     JsonOption,
     NameOption,
@@ -33,6 +35,7 @@ def deploy(
     settings: SetOption = None,
     image_uri: ImageOption = None,
     start_timeout: StartTimeoutOption = None,
+    force: ForceOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,6 +46,7 @@ def deploy(
     chosen = catalogue.find(service)
     target, timeout_s = target_of(chosen, name, cloud, project), start_timeout_s(chosen, start_timeout)
     new = release.of_service(chosen, target, settings or [], image_uri)
+    before_deploy.refuse_findings(chosen, force or [])
     with journal.lock(target.name):
         running = service_state.find(target)
         plan = deploy_plan.make("deploy", chosen, new, running, timeout_s, steps=[100])

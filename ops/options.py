@@ -26,6 +26,10 @@ StartTimeoutOption = Annotated[
         "for machines to be found, and what service.yaml gives vLLM to load the weights.",
     ),
 ]
+ForceOption = Annotated[
+    list[str] | None,
+    typer.Option("--force", help="A kind of finding of scripts/check to deploy in spite of. Can be repeated."),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")]
 

@@ -14,6 +14,7 @@ import yaml
 from ops import strict_yaml
 from ops.application import import_application
 from ops.catalogue import ROOT, Service
+from ops.check.upload import contents
 from ops.cli import CommandError
 from ops.journal import Previous
 from ops.service_state import Target, Version
@@ -183,11 +184,5 @@ def upload(config: dict[str, Any]) -> Upload | None:
     working_dir = config.get("working_dir")
     if not working_dir or "://" in working_dir:
         return None
-    from anyscale._private.workload.workload_sdk import _get_runtime_env_default_excludes
-    from anyscale.utils.ray_utils import _dir_travel, _get_excludes
-
-    sizes = []
-    folder = ROOT / working_dir
-    excludes = _get_excludes(folder, [*_get_runtime_env_default_excludes(), *config.get("excludes", [])])
-    _dir_travel(folder, [excludes], lambda path: sizes.append(path.stat().st_size) if path.is_file() else None)
-    return Upload(len(sizes), sum(sizes))
+    paths = contents(ROOT / working_dir, config.get("excludes", []))
+    return Upload(len(paths), sum(path.stat().st_size for path in paths))

@@ -12,10 +12,12 @@ import typer
 from ops import catalogue, cli, deploy_plan, journal, release, report, service_state, slo
 from ops.canary import Rollout
 from ops.catalogue import ROOT, Service
+from ops.check import before_deploy
 from ops.cli import CommandError, Failed, err, out
 from ops.journal import ENDS, Entry, Journal, Plan, State
 from ops.options import (
     CloudOption,
+    ForceOption,
     ImageOption,
     JsonOption,
     NameOption,
@@ -49,6 +51,7 @@ def rollout(
     settings: SetOption = None,
     image_uri: ImageOption = None,
     start_timeout: StartTimeoutOption = None,
+    force: ForceOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,6 +72,7 @@ def rollout(
             log.write(log.last.model_copy(update={"at": datetime.now(UTC), "resumed": True, "plan": None}))
         else:
             new = release.of_service(chosen, target, settings or [], image_uri)
+            before_deploy.refuse_findings(chosen, force or [])
             running = running_service(chosen, target)
             shown = str(slo_file.relative_to(ROOT) if slo_file.is_relative_to(ROOT) else slo_file)
             plan = deploy_plan.make("rollout", chosen, new, running, timeout_s, percents, bake_s, shown)

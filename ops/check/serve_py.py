@@ -23,6 +23,11 @@ from ops.check.finding import Place
 OURS = ("services", "serving", "laptop")
 """Packages of the repository, which are imported anew from the root that is checked."""
 
+TOKEN = "of the environment"
+"""Stands for the value of HF_TOKEN."""
+ON_GPUS = {"profile": "gpu"}
+"""The laptop profile reads the LLMConfig as Ray's own class, and makes a checkpoint."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -196,7 +201,7 @@ def read(root: Path, folder: Path, import_path: str, arguments: dict[str, Any]) 
         if callable(found.builder) and not isinstance(found.builder, Recorded):
             stand_ins.calls.clear()
             try:
-                call(found.builder, arguments)
+                call(found.builder, arguments | ON_GPUS if "profile" in arguments else arguments)
             except Exception as error:
                 found.build_error = str(error)
             found.built = builds(stand_ins.calls)
@@ -207,7 +212,7 @@ def read(root: Path, folder: Path, import_path: str, arguments: dict[str, Any]) 
 def gated_weights_allowed() -> Iterator[None]:
     """A builder refuses gated weights without a token; that a secret is there is another check's question."""
     before = os.environ.get("HF_TOKEN")
-    os.environ["HF_TOKEN"] = before or "checked elsewhere"
+    os.environ["HF_TOKEN"] = TOKEN
     try:
         yield
     finally:
@@ -245,7 +250,8 @@ def models(module: ModuleType, calls: list[Any]) -> dict[str, Model]:
 
 def of_yaml(arguments: dict[str, Any], place_of: Callable[..., Place]) -> dict[str, Model]:
     """The models of an application whose LLMConfigs are in service.yaml; `place_of` tells the line of a way there."""
-    configs = [config for config in arguments.get("llm_configs") or [] if isinstance(config, dict)]
+    given = arguments.get("llm_configs")
+    configs = [config for config in given if isinstance(config, dict)] if isinstance(given, list) else []
     found = [Model(config, functools.partial(place_of, "llm_configs", index)) for index, config in enumerate(configs)]
     return {model.id: model for model in found}
 

@@ -44,6 +44,10 @@ class ServiceFiles:
         return tomllib.loads((self.root / "versions.toml").read_text())
 
     @property
+    def slo_file(self) -> Path:
+        return self.root / "observability" / "slo" / f"{self.name}.yaml"
+
+    @property
     def application(self) -> dict[str, Any]:
         application = self.yaml.get("applications", 0, default={})
         return application if isinstance(application, dict) else {}

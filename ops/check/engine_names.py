@@ -1,0 +1,17 @@
+"""Names that are not known, and what was meant."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The known name that is most like this one; None where none is. The likeness is difflib's, 1 for equal names."""
+    of_folded = {candidate.lower().replace("-", "_"): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), of_folded, n=1, cutoff=likeness)
+    return of_folded[close[0]] if close else None
+
+
+def instead(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.6) -> str:
+    """What to do about an unknown name, as a sentence."""
+    close = nearest(name, known, likeness)
+    return f"Write {close} instead, if that is meant." if close else otherwise

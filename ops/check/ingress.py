@@ -1,0 +1,80 @@
+"""What is between a client and the engine: replicas of the ingress, batching of tokens, size of messages."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ops.check.finding import Finding, Place
+from ops.check.scaling import most_replicas
+from ops.check.serve_py import Model
+from ops.check.service_files import ServiceFiles
+from ops.check.timeouts import number
+
+GRPC_BYTES = 4 * 2**20  # default of RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH
+IMAGE_BYTES = 4_000_000  # guess: a photo of a telephone, in base64
+INGRESS_BATCH_MS = 50  # default of stream_batching_interval_ms
+
+
+def findings(files: ServiceFiles) -> Iterator[Finding]:
+    if files.direct_streaming:
+        return
+    yield from one_replica(files)
+    for model in files.models.values():
+        yield from held_back(files, model)
+        yield from too_large(files, model)
+
+
+def builds(files: ServiceFiles) -> list[tuple[dict[str, Any], Place]]:
+    """The arguments of each application that is built, and where; those in service.yaml too."""
+    from_python = [(build.arguments, build.place) for build in [*files.serve.on_import, *files.serve.built]]
+    declared = files.arguments if "llm_configs" in files.arguments else None
+    return from_python or ([(declared, files.yaml.place("applications", 0, "args"))] if declared else [])
+
+
+def one_replica(files: ServiceFiles) -> Iterator[Finding]:
+    for arguments, place in builds(files):
+        given = arguments.get("ingress_deployment_config")
+        said = isinstance(given, dict) and ({"num_replicas", "autoscaling_config"} & given.keys())
+        busiest = max(files.models.values(), key=most_replicas, default=None)
+        if not said and busiest and most_replicas(busiest) > 1:
+            yield files.finding(
+                "one-ingress-replica",
+                place,
+                what=f"{busiest.id} gets up to {most_replicas(busiest)} replicas, behind one replica of the ingress.",
+                why="Ray Serve LLM gives the ingress one replica and never more unless told to. Every token passes "
+                "through it: more replicas of the model add hardly any throughput.",
+                fix='Set RAY_SERVE_ENABLE_HA_PROXY and RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING to "1" in env_vars, '
+                "which leaves the ingress out, or give ingress_deployment_config a num_replicas of two per replica.",
+            )
+
+
+def held_back(files: ServiceFiles, model: Model) -> Iterator[Finding]:
+    interval = number(model.get("experimental_configs", "stream_batching_interval_ms", default=INGRESS_BATCH_MS))
+    if interval:
+        yield files.finding(
+            "tokens-held-back",
+            model.place("experimental_configs", "stream_batching_interval_ms"),
+            what=f"The streamed tokens of {model.id} are collected for {interval:g} ms before they are sent.",
+            why="The first token too: it comes up to that much later, and the others come in bursts.",
+            fix="Set experimental_configs=dict(stream_batching_interval_ms=0), or use direct streaming.",
+        )
+
+
+def too_large(files: ServiceFiles, model: Model) -> Iterator[Finding]:
+    name = "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH"
+    over_grpc = ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
+    images = model.get("engine_kwargs", "limit_mm_per_prompt", "image", default=0)
+    if not images or not any(files.env_vars.get(switch) == "1" for switch in over_grpc):
+        return
+    checks = files.probe.get("checks", default=[])
+    probed = max((len(json.dumps(check, default=str)) for check in checks), default=0)
+    needed, given = max(probed, int(images) * IMAGE_BYTES), number(files.env_vars.get(name, GRPC_BYTES))
+    if given is not None and given < needed:
+        yield files.finding(
+            "messages-too-large",
+            files.yaml.place("env_vars", name),
+            what=f"Requests to {model.id} may hold {images} images, some {needed / 1e6:.0f} MB, and a message between "
+            f"the ingress and a replica at most {given / 1e6:.1f} MB.",
+            why="Ray Serve passes requests on by gRPC here. Larger ones fail, whatever the model would make of them.",
+            fix=f'Set {name}: "{needed}" in env_vars, or use direct streaming, which passes requests on by HTTP.',
+        )

@@ -1,0 +1,145 @@
+"""What a service's README says of its models, knobs and commands, beside what its files say."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ops.check.finding import Finding, Place
+from ops.check.serve_py import Model
+from ops.check.service_files import ServiceFiles, line_with
+
+FENCE = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+MODEL_IN_JSON = re.compile(r'"model": "([^"]+)"')
+KNOBS = {
+    "target_ongoing_requests": ("deployment_config", "autoscaling_config", "target_ongoing_requests"),
+    "min_replicas": ("deployment_config", "autoscaling_config", "min_replicas"),
+    "max_replicas": ("deployment_config", "autoscaling_config", "max_replicas"),
+    "downscale_delay_s": ("deployment_config", "autoscaling_config", "downscale_delay_s"),
+    "max_ongoing_requests": ("deployment_config", "max_ongoing_requests"),
+    "graceful_shutdown_timeout_s": ("deployment_config", "graceful_shutdown_timeout_s"),
+    "max_model_len": ("engine_kwargs", "max_model_len"),
+    "tensor_parallel_size": ("engine_kwargs", "tensor_parallel_size"),
+    "load_format": ("engine_kwargs", "load_format"),
+    "strategy": ("placement_group_config", "strategy"),
+}
+"""Rows of the table of knobs, and the fields of an LLMConfig that they are about."""
+
+
+def findings(files: ServiceFiles) -> Iterator[Finding]:
+    yield from root_table(files)
+    if files.readme:
+        yield from models(files)
+        yield from contexts(files)
+        yield from knobs(files)
+        yield from commands(files)
+        yield from asked_model(files)
+
+
+def at(files: ServiceFiles, line: int) -> Place:
+    return Place(files.folder / "README.md", line)
+
+
+def rows(files: ServiceFiles) -> Iterator[tuple[int, list[str]]]:
+    """The rows of tables: line and cells."""
+    for number, line in enumerate(files.readme, 1):
+        if line.startswith("|"):
+            yield number, [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def row_of(files: ServiceFiles, model: Model) -> tuple[int, list[str]] | None:
+    return next((row for row in rows(files) if row[1][0].split(" ")[0] == f"`{model.id}`"), None)
+
+
+def models(files: ServiceFiles) -> Iterator[Finding]:
+    for model in files.models.values():
+        row = row_of(files, model)
+        if row is None or model.source not in " ".join(row[1]):
+            yield files.finding(
+                "readme-without-the-model",
+                at(files, row[0] if row else line_with(files.readme, "`model=`")),
+                what=f"The table of models does not have {model.id} with its weights, {model.source}.",
+                why="Whoever chooses a model by the README gets another one, or none.",
+                fix=f"Give it a row that begins with | `{model.id}` | {model.source}.",
+            )
+
+
+def contexts(files: ServiceFiles) -> Iterator[Finding]:
+    header = next((cells for _, cells in rows(files) if "context here" in cells), None)
+    for model in files.models.values():
+        row, length = row_of(files, model), model.engine.get("max_model_len")
+        if header is None or row is None or length is None:
+            continue
+        written = row[1][header.index("context here")] if len(row[1]) == len(header) else ""
+        if written.isdigit() and written != str(length):
+            yield files.finding(
+                "readme-differs",
+                at(files, row[0]),
+                what=f"The README gives {model.id} a context of {written} tokens, serve.py one of {length}.",
+                why="A client that believes the README has its long prompts refused.",
+                fix=f"Write {length}.",
+            )
+
+
+def knobs(files: ServiceFiles) -> Iterator[Finding]:
+    """Each value that a row of the table names is one that some model has."""
+    for number, cells in rows(files):
+        for name, value in zip(re.findall(r"`(\w+)`", cells[0]), cells[1:2] * 2, strict=False):
+            written = set(re.findall(r"[\w-]+", value))
+            given = {str(found) for model in files.models.values() if (found := field(model, name)) is not None}
+            if name in KNOBS and given and len(re.findall(r"`\w+`", cells[0])) == 1 and not given & written:
+                yield files.finding(
+                    "readme-differs",
+                    at(files, number),
+                    what=f"The README says {name} is {value}, serve.py {' or '.join(sorted(given))}.",
+                    why="Whoever tunes the service by the README changes it from a value that it does not have.",
+                    fix=f"Write {' or '.join(sorted(given))}, and look whether the reason beside it still holds.",
+                )
+
+
+def field(model: Model, name: str) -> Any:
+    return model.get(*KNOBS[name]) if name in KNOBS else None
+
+
+def commands(files: ServiceFiles) -> Iterator[Finding]:
+    services = {folder.parent.name.replace("_", "-") for folder in files.root.glob("services/*/service.yaml")}
+    for line in [line for fence in FENCE.findall("\n".join(files.readme) + "\n") for line in fence.splitlines()]:
+        words = line.partition(" #")[0].split()
+        if not words or not words[0].startswith("scripts/") or words[0] == "scripts/new":
+            continue
+        named = [word for word in words[1:2] if not word.startswith("-")]
+        missing = [word for word in named if word not in services]
+        if not (files.root / words[0]).is_file() or missing:
+            yield files.finding(
+                "readme-command",
+                at(files, line_with(files.readme, line)),
+                what=f"{' '.join(words)} cannot be run: there is no {missing[0] if missing else words[0]}.",
+                why="Commands of a README are the first thing that is tried.",
+                fix=f"Name one of scripts/, and {files.name}.",
+            )
+
+
+def asked_model(files: ServiceFiles) -> Iterator[Finding]:
+    for number, line in enumerate(files.readme, 1):
+        for asked in MODEL_IN_JSON.findall(line):
+            if files.models and asked not in files.models:
+                yield files.finding(
+                    "readme-command",
+                    at(files, number),
+                    what=f"The README asks for the model {asked}, which the service does not have.",
+                    why="The answer is 404.",
+                    fix=f"Ask for {next(iter(files.models))}.",
+                )
+
+
+def root_table(files: ServiceFiles) -> Iterator[Finding]:
+    readme = files.root / "README.md"
+    link = f"[{files.name}](services/{files.folder.name}/README.md)"
+    lines = files.lines(readme)
+    if lines and not any(link in line for line in lines):
+        yield files.finding(
+            "not-in-the-readme",
+            Place(readme, line_with(lines, "| service |")),
+            what=f"The table of services does not have {files.name}.",
+            why="Nobody finds it.",
+            fix=f"Add a row that begins with | {link} |.",
+        )

@@ -1,0 +1,114 @@
+"""All checks of some services, and what they cannot know."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from ops.check import (
+    contract,
+    engine,
+    fit,
+    ingress,
+    placement,
+    readme,
+    remembered,
+    scaling,
+    service_yaml,
+    timeouts,
+    upload,
+)
+from ops.check.finding import Finding, NotChecked
+from ops.check.service_files import ServiceFiles
+
+Check = Callable[[ServiceFiles], Iterator[Finding]]
+
+QUICK: list[Check] = [
+    service_yaml.quick_findings,
+    engine.quick_findings,
+    scaling.findings,
+    timeouts.findings,
+    ingress.findings,
+    placement.findings,
+    contract.findings,
+    readme.findings,
+    fit.quick_findings,
+]
+"""These read files and import neither Ray nor vLLM nor the Anyscale SDK."""
+
+SLOW: list[list[Check]] = [[service_yaml.findings], [engine.findings]]
+"""These compare with what is installed. Each group imports for itself, in a process of its own: there are two cores."""
+
+GENERAL = {"refused-value", "refused-by-llm-config", "args-do-not-fit"}
+"""What Ray or the SDK itself says of a line, in its own words; another finding of the same line says it better."""
+NEVER = (
+    "the cloud, its quota and prices; whether the weights are there, and HF_TOKEN may read them; what an image holds"
+)
+"""What cannot be known from files, for any service."""
+WHEN_FAST = (
+    "what Ray, vLLM and the Anyscale SDK know (keys, engine arguments, parsers, schemas) and what would be uploaded: "
+    "run it without --fast"
+)
+
+
+class Result(BaseModel):
+    findings: list[Finding]
+    not_checked: list[NotChecked]
+
+
+def check(root: Path, folders: list[Path], fast: bool = False) -> Result:
+    """Every finding of services of a repository.
+
+    Args:
+        root: of the repository.
+        folders: of the services.
+        fast: leave out what takes longer than a moment; the result says that it was.
+    """
+    files = [ServiceFiles(root, folder) for folder in folders]
+    findings = [] if fast else slow(root, folders)
+    findings += [finding for service in files for finding in run(QUICK, service)]
+    return Result(findings=once(findings), not_checked=[*unknown(files), *always(fast)])
+
+
+def slow(root: Path, folders: list[Path]) -> list[Finding]:
+    known = {folder: remembered.read(root, folder) for folder in folders}
+    if new := [folder for folder, findings in known.items() if findings is None]:
+        with ProcessPoolExecutor() as pool:
+            groups = [pool.submit(found_by, checks, root, new) for checks in SLOW]
+            for folder in new:
+                known[folder] = [finding for group in groups for finding in group.result()[folder]]
+                remembered.write(root, folder, known[folder])
+    uploads = [finding for folder in folders for finding in upload.findings(ServiceFiles(root, folder))]
+    return [finding for findings in known.values() for finding in findings] + uploads
+
+
+def found_by(checks: list[Check], root: Path, folders: list[Path]) -> dict[Path, list[Finding]]:
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"  # else it remarks at import that this machine has no GPU
+    return {folder: list(run(checks, ServiceFiles(root, folder))) for folder in folders}
+
+
+def run(checks: list[Check], files: ServiceFiles) -> Iterator[Finding]:
+    for look in checks:
+        yield from look(files)
+
+
+def unknown(files: list[ServiceFiles]) -> Iterator[NotChecked]:
+    for service in files:
+        for what in [*fit.not_checked(service), *placement.not_checked(service)]:
+            yield NotChecked(service=service.name, what=what)
+
+
+def always(fast: bool) -> list[NotChecked]:
+    return [NotChecked(service="", what=what) for what in ([WHEN_FAST] if fast else []) + [NEVER]]
+
+
+def once(findings: Iterable[Finding]) -> list[Finding]:
+    """One of each kind and place, in the order of files: models share their settings, and some checks say more."""
+    first: dict[tuple[str, int, str], Finding] = {}
+    for finding in findings:
+        first.setdefault((finding.file, finding.line, finding.check), finding)
+    said_better = {(finding.file, finding.line) for finding in first.values() if finding.check not in GENERAL}
+    kept = [key for key in sorted(first) if key[2] not in GENERAL or key[:2] not in said_better]
+    return [first[key] for key in kept]

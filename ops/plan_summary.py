@@ -1,0 +1,248 @@
+"""Everything that scripts/plan tells of a service, computed from its files."""
+
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict
+
+from ops import cold_start, cost, hardware, memory, model_facts, plan_load, slo, throughput
+from ops.catalogue import Service
+from ops.check.serve_py import Model
+from ops.check.service_files import ServiceFiles
+from ops.cli import CommandError
+from ops.cold_start import ColdStart
+from ops.cost import Cost
+from ops.hardware import Accelerator, Instance
+from ops.memory import Estimate
+from ops.memory_engine import GIB
+from ops.model_facts import ModelFacts
+from ops.plan_changes import Changes
+from ops.plan_load import ESTIMATE, Load, Request
+from ops.throughput import Engine, Speed
+
+COMPARED = Request(input_tokens=512, output_tokens=128)  # what the roofline was compared with a measurement at
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Fit(Strict):
+    """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/memory.py."""
+
+    accelerator: str
+    memory: int
+    weights: int
+    activations: int
+    graphs: int
+    other: int
+    kv_cache: int
+    fits: bool
+    """Whether a replica starts."""
+    kv_tokens: int
+    max_model_len: int
+    max_concurrency: float
+    """Requests of max_model_len tokens at once."""
+    largest_context: int
+    """Of one request alone, up to what the model was made for."""
+    target_ongoing_requests: int | None
+    context_at_target: int | None
+    """Tokens that each may have when there are target_ongoing_requests at once."""
+
+
+class SpeedAt(Strict):
+    basis: str = ESTIMATE
+    why: str
+    """What makes it so many requests at a time."""
+    speed: Speed
+    usd_per_million_output_tokens: tuple[float, float] | None
+    """With the cost of all machines at min and at max replicas; None where a price is not known."""
+
+
+class Summary(Strict):
+    service: str
+    model: str
+    source: str
+    accelerator: str | None
+    cost: Cost
+    fit: Fit | None
+    """None where the model or the GPU is not known."""
+    request: Request
+    """That `speeds` is about."""
+    speeds: list[SpeedAt]
+    cold_start: ColdStart
+    load: Load | None
+    """None where no rate is given."""
+    changes: Changes
+    problems: list[str]
+    unknown: list[str]
+
+
+@dataclass
+class Known:
+    """What is known of one replica; None is what is not, and `unknown` says what to do about it."""
+
+    instance: Instance | None
+    facts: ModelFacts | None
+    gpu: Accelerator | None
+    estimate: Estimate | None = None
+    engine: Engine | None = None
+    unknown: list[str] = field(default_factory=list)
+
+
+def of(
+    service: Service, changes: Changes, own_prices: dict[str, float], request: Request | None, rate: float | None
+) -> Summary:
+    """The plan of a service.
+
+    Args:
+        own_prices: USD per hour by instance type.
+        request: the size of a request; None for the one that the roofline was compared with a measurement at.
+        rate: requests each second; None leaves out what a load needs.
+
+    Raises:
+        CommandError: serve.py, models.yaml or the SLO file cannot be read.
+    """
+    files = ServiceFiles(service.folder.parents[1], service.folder)
+    model = model_of(files)
+    costs = cost.of(files, model, own_prices)
+    known = look_up(files, model, costs)
+    load = load_of(service, known, costs, model, request, rate) if request and rate else None
+    return Summary(
+        service=service.name,
+        model=model.id,
+        source=model.source,
+        accelerator=known.gpu.name if known.gpu else model.get("accelerator_type"),
+        cost=costs,
+        fit=fit_of(known, model),
+        request=request or COMPARED,
+        speeds=speeds_of(known, costs, model, request or COMPARED),
+        cold_start=cold_start.of(model, known.facts, known.instance),
+        load=load,
+        changes=changes,
+        problems=[*costs.problems, *does_not_fit(known, model), *(load.problems if load else [])],
+        unknown=[*costs.unknown, *known.unknown],
+    )
+
+
+def model_of(files: ServiceFiles) -> Model:
+    """The model that service.yaml deploys. Raises CommandError: its serve.py does not say."""
+    if fault := files.serve.error or files.serve.build_error or ("" if files.model else "it has no LLMConfig"):
+        raise CommandError(f"{files.folder / 'serve.py'} cannot be planned with: {fault}")
+    return files.model
+
+
+def look_up(files: ServiceFiles, model: Model, costs: Cost) -> Known:
+    group = costs.with_replicas
+    instance = hardware.instance(group.instance_type) if group else None
+    asked = model.get("accelerator_type")
+    gpu = hardware.accelerator((instance.accelerator if instance else asked) or "")
+    known = Known(instance, model_facts.read(files.folder).get(model.source), gpu)
+    if known.facts is None:
+        known.unknown.append(
+            f"{model.source} is unknown: what fits, its speed and its cold start. Add its facts to "
+            f"services/{files.folder.name}/models.yaml; ops/model_facts.py says what each means."
+        )
+    if gpu is None:
+        known.unknown.append(
+            f"The GPU{f' {asked}' if asked else ''} is unknown: what fits, and the speed. Add it to ops/hardware.yaml."
+        )
+    if known.facts and gpu:
+        estimate(files, model, known)
+    return known
+
+
+def estimate(files: ServiceFiles, model: Model, known: Known) -> None:
+    """Adds memory and speed to what is known."""
+    facts, gpu = known.facts, known.gpu
+    try:
+        known.estimate = memory.estimate(facts, model.engine, gpu.memory_bytes, gpu=gpu.name, env=files.env_vars)
+    except memory.NotKnown as error:
+        known.unknown.append(f"What fits is unknown, and the speed. {error}")
+        return
+    most = model.deployment.get("max_ongoing_requests", throughput.MAX_NUM_SEQS)
+    engine = throughput.engine(facts, model.engine, gpu, known.estimate, most)
+    if engine.peak_flops is None:
+        known.unknown.append(f"The speed is unknown: ops/hardware.yaml has no bf16_tflops of the {gpu.name}.")
+    elif known.estimate.fits:
+        known.engine = engine
+
+
+def target_of(model: Model) -> int | None:
+    """target_ongoing_requests; None where it is not given."""
+    scaling = model.deployment.get("autoscaling_config")
+    target = scaling.get("target_ongoing_requests") if isinstance(scaling, dict) else None
+    return max(1, int(target)) if target else None
+
+
+def fit_of(known: Known, model: Model) -> Fit | None:
+    if known.estimate is None:
+        return None
+    one, target = known.estimate, target_of(model)
+    return Fit(
+        accelerator=known.gpu.name,
+        memory=one.gpu_memory,
+        weights=one.weights,
+        activations=one.activations,
+        graphs=one.graphs,
+        other=one.other,
+        kv_cache=one.kv_cache,
+        fits=one.fits,
+        kv_tokens=one.kv_tokens,
+        max_model_len=one.max_model_len,
+        max_concurrency=one.max_concurrency,
+        largest_context=one.largest_context,
+        target_ongoing_requests=target,
+        context_at_target=min(one.largest_context_of(target), one.max_model_len) if target else None,
+    )
+
+
+def does_not_fit(known: Known, model: Model) -> list[str]:
+    one = known.estimate
+    if one is None or one.fits:
+        return []
+    has = f"each {known.gpu.name} has {one.gpu_memory / GIB:.1f} GiB"
+    if one.kv_cache <= 0 or not one.largest_context:
+        return [
+            f"{model.id} does not fit: {has}, and the weights alone take {one.weights / GIB:.1f} GiB of each. Take "
+            "GPUs with more memory, or more of them (tensor_parallel_size)."
+        ]
+    if one.room < 0:
+        return [f"{model.id} does not fit: {has}, and {-one.room / GIB:.1f} are missing. Lower gpu_memory_utilization."]
+    return [
+        f"{model.id} does not fit: max_model_len is {one.max_model_len:,}, {has}, and its KV cache holds "
+        f"{one.largest_context:,} tokens. vLLM would not start. Lower max_model_len."
+    ]
+
+
+def speeds_of(known: Known, costs: Cost, model: Model, request: Request) -> list[SpeedAt]:
+    """With one request at a time, with as many as autoscaling aims at, and with the most."""
+    engine, target = known.engine, target_of(model)
+    if engine is None:
+        return []
+    most = throughput.most_at_a_time(engine, request.input_tokens, request.output_tokens)
+    limit = "max_ongoing_requests" if most == engine.most_requests else "as many as the KV cache holds"
+    why = {1: "alone", target: "target_ongoing_requests", most: limit}
+    found = []
+    for requests in sorted(number for number in why if number and number <= most):
+        speed = throughput.speed(engine, requests, request.input_tokens, request.output_tokens)
+        found.append(SpeedAt(why=why[requests], speed=speed, usd_per_million_output_tokens=per_million(speed, costs)))
+    return found
+
+
+def per_million(speed: Speed, costs: Cost) -> tuple[float, float] | None:
+    """USD for a million output tokens, at min and at max replicas; with none at all, they cost what one does."""
+    least = max(1, costs.replicas.least)
+    hourly = costs.usd_per_hour(least), costs.usd_per_hour(costs.replicas.most)
+    if None in hourly:
+        return None
+    millions_an_hour = speed.output_tokens_per_s * 3600 / 1e6
+    return hourly[0] / least / millions_an_hour, hourly[1] / costs.replicas.most / millions_an_hour
+
+
+def load_of(service: Service, known: Known, costs: Cost, model: Model, request: Request, rate: float) -> Load | None:
+    if known.engine is None:
+        known.unknown.append("How many replicas the load needs is unknown, as the speed is.")
+        return None
+    file = slo.file_of(service)
+    objectives = slo.load(file).objectives if file.is_file() else None
+    return plan_load.needed(known.engine, costs, request, rate, objectives, target_of(model))
