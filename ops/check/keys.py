@@ -148,7 +148,7 @@ def service() -> Known:
 @functools.cache
 def model() -> Known:
     """Those of an LLMConfig; engine_kwargs has any, because they are vLLM's."""
-    from ray.serve.llm import LLMConfig
+    from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
 
     return of(LLMConfig)
 

@@ -1,9 +1,11 @@
 """All checks of some services, and what they cannot know."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import BaseModel
 
@@ -17,6 +19,7 @@ from ops.check import (
     remembered,
     scaling,
     service_yaml,
+    service_yaml_import,
     timeouts,
     upload,
 )
@@ -38,8 +41,9 @@ QUICK: list[Check] = [
 ]
 """These read files and import neither Ray nor vLLM nor the Anyscale SDK."""
 
-SLOW: list[list[Check]] = [[service_yaml.findings], [engine.findings]]
-"""These compare with what is installed. Each group imports for itself, in a process of its own: there are two cores."""
+SLOW: list[list[Check]] = [[service_yaml.findings], [engine.findings, service_yaml_import.findings]]
+"""These compare with what is installed. The first group imports the Anyscale SDK and Ray Serve, the second vLLM, at the
+same time in two processes: imports are most of what these checks take."""
 
 GENERAL = {"refused-value", "refused-by-llm-config", "args-do-not-fit"}
 """What Ray or the SDK itself says of a line, in its own words; another finding of the same line says it better."""
@@ -74,18 +78,21 @@ def check(root: Path, folders: list[Path], fast: bool = False) -> Result:
 
 def slow(root: Path, folders: list[Path]) -> list[Finding]:
     known = {folder: remembered.read(root, folder) for folder in folders}
-    if new := [folder for folder, findings in known.items() if findings is None]:
-        with ProcessPoolExecutor() as pool:
-            groups = [pool.submit(found_by, checks, root, new) for checks in SLOW]
-            for folder in new:
-                known[folder] = [finding for group in groups for finding in group.result()[folder]]
-                remembered.write(root, folder, known[folder])
-    uploads = [finding for folder in folders for finding in upload.findings(ServiceFiles(root, folder))]
-    return [finding for findings in known.values() for finding in findings] + uploads
+    new = [folder for folder, findings in known.items() if findings is None]
+    with ProcessPoolExecutor(len(SLOW)) as pool:
+        groups = [pool.submit(found_by, checks, root, new) for checks in SLOW if new]
+        uploads = pool.submit(found_by, [upload.findings], root, folders)  # in the process that is free first
+        for folder in new:
+            known[folder] = [finding for group in groups for finding in group.result()[folder]]
+            remembered.write(root, folder, known[folder])
+        known_and_uploads = [*known.values(), *uploads.result().values()]
+    return [finding for findings in known_and_uploads for finding in findings or []]
 
 
 def found_by(checks: list[Check], root: Path, folders: list[Path]) -> dict[Path, list[Finding]]:
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"  # else it remarks at import that this machine has no GPU
+    # What vLLM changes in torch's compiler when it is imported, for running models: 4 of 15 s (vLLM 0.27.0, two cores).
+    sys.modules.setdefault("vllm.env_override", ModuleType("vllm.env_override"))
     return {folder: list(run(checks, ServiceFiles(root, folder))) for folder in folders}
 
 

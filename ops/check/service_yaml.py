@@ -31,12 +31,11 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    """Those that need the Anyscale SDK or Ray."""
+    """Those that need the Anyscale SDK or Ray, but not vLLM."""
     if not isinstance(files.yaml.data, dict):
         return
     yield from unknown_keys(files)
     yield from service_yaml_image.findings(files)
-    yield from service_yaml_import.findings(files)
     told = {(finding.file, finding.line) for finding in quick_findings(files)}  # with more to say
     yield from (finding for finding in service_yaml_refused.findings(files) if (finding.file, finding.line) not in told)
 

@@ -104,9 +104,9 @@ def without_folders(application: Any) -> Any:
 
 def by_openai_app(files: ServiceFiles) -> Iterator[Fault]:
     """Ray's own builder, where service.yaml names that; what it says of each LLMConfig is told with the models."""
-    from ray.serve.llm import LLMServingArgs
-
     if files.application.get("import_path") == keys.OPENAI_APP:
+        from ray.serve.llm import LLMServingArgs  # this imports vLLM
+
         unread = list(keys.unknown(files.arguments, [keys.openai_app()]))
         arguments, renamed = keys.corrected(files.arguments, unread)
         for fault in raised(partial(LLMServingArgs.model_validate, arguments), (), arguments):
@@ -132,7 +132,7 @@ def model_findings(files: ServiceFiles) -> Iterator[Finding]:
 def by_model(model: Model) -> Iterator[Fault]:
     """LLMConfig, and the classes that read what it only hands on: placement group and options of the deployment."""
     from ray.llm._internal.common.placement import PlacementGroupConfig
-    from ray.serve.llm import LLMConfig
+    from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
 
     config, renamed = keys.corrected(model.config, list(keys.unknown(model.config, [keys.model()])))
     config = {key: value for key, value in without_classes(config).items() if not is_told_by_engine(key, value)}

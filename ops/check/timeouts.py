@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 
-from ops import cold_start, model_facts
+from ops import model_facts
 from ops.check import yaml_file
 from ops.check.finding import Finding
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
+from ops.plan import cold_start
 
 GRACEFUL_SHUTDOWN_S = 20  # Ray Serve's default
 HARD_STOP_S = 120  # Ray Serve's default for HAProxy

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from ops import catalogue, journal, plan_changes, plan_page, plan_summary, service_state
+from ops import catalogue, journal, service_state
 from ops.catalogue import Service
 from ops.cli import CommandError
 from ops.journal import Entry, Plan, State
-from ops.plan_changes import Changes
-from ops.plan_load import Request
-from ops.plan_summary import Summary
+from ops.plan import changes as plan_changes
+from ops.plan import page as plan_page
+from ops.plan import summary as plan_summary
+from ops.plan.changes import Changes
+from ops.plan.load import Request
+from ops.plan.summary import Summary
 from ops.release import Release
 from ops.service_state import ServiceState, Target, Version
 
@@ -395,7 +398,7 @@ def test_command_that_cannot_be_done(root, words, said):
 def test_asks_nobody_and_does_not_wait_for_what_it_does_not_need(root):
     slow = ["ray", "vllm", "torch", "anyscale", "matplotlib"]
     code = (
-        "import sys; from ops import plan\n"
+        "import sys; from ops.plan import __main__\n"
         "try: plan.plan('large-size-llm')\n"
         f"except SystemExit: sys.exit(str([name for name in {slow} if name in sys.modules]))"
     )

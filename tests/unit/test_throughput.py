@@ -5,9 +5,10 @@ from datetime import date
 
 import pytest
 
-from ops import hardware, memory, throughput
+from ops import hardware, memory
 from ops.hardware import Accelerator
 from ops.model_facts import Experts, ModelFacts, SlidingWindow
+from ops.plan import throughput
 
 MEASURED = [  # requests at a time, what, how much; on an H100, see the module
     (1, "ttft_s", 0.0249),

@@ -7,9 +7,12 @@ the V1 model runner, CUDA graphs; what is left holds the KV cache (Worker.determ
 from dataclasses import dataclass
 from typing import Any
 
-from ops import memory_engine, memory_kv_cache, memory_reserve, memory_weights
-from ops.memory_engine import Engine, NotKnown
-from ops.memory_kv_cache import BLOCK_TOKENS, KvLayout
+from ops.memory import engine as memory_engine
+from ops.memory import kv_cache as memory_kv_cache
+from ops.memory import reserve as memory_reserve
+from ops.memory import weights as memory_weights
+from ops.memory.engine import Engine, NotKnown
+from ops.memory.kv_cache import BLOCK_TOKENS, KvLayout
 from ops.model_facts import ModelFacts
 
 __all__ = ["Estimate", "NotKnown", "Shortfall", "estimate", "shortfall"]

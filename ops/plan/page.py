@@ -5,13 +5,13 @@ from pathlib import Path
 
 import jinja2
 
-from ops.memory_engine import GIB
-from ops.plan_changes import Changes
-from ops.plan_load import ESTIMATE, Load
-from ops.plan_summary import Fit, SpeedAt, Summary
+from ops.memory.engine import GIB
+from ops.plan.changes import Changes
+from ops.plan.load import ESTIMATE, Load
+from ops.plan.summary import Fit, SpeedAt, Summary
 from ops.report import lasting
 
-TEMPLATE = "plan.html.jinja"
+TEMPLATE = "page.html.jinja"
 UNKNOWN = "unknown"
 NOT_INCLUDED = "Anyscale's own fees, disks, network traffic and taxes are not included."
 ROLLOUT = "A rollout runs the new version beside the old one, and takes up to twice as much while it lasts."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.memory_engine import MIB, Engine
+from ops.memory.engine import MIB, Engine
 from ops.model_facts import ModelFacts, attention_projections, layers_by_mlp
 
 VOCABULARY_PADDING = 64  # vllm/model_executor/layers/vocab_parallel_embedding.py

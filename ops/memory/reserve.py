@@ -5,8 +5,8 @@ The profile run computes one batch of max_num_batched_tokens tokens without a KV
 measured, on the runs in tests/fixtures/engine_memory.
 """
 
-from ops.memory_engine import GIB, MIB, Engine
-from ops.memory_weights import Stage
+from ops.memory.engine import GIB, MIB, Engine
+from ops.memory.weights import Stage
 from ops.model_facts import ModelFacts
 
 TORCH = int(0.05 * GIB)  # measured: cuBLAS's workspace and small tensors; 0.02 to 0.08 GiB

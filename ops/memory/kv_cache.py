@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ops.memory_engine import Engine
-from ops.memory_weights import Stage
+from ops.memory.engine import Engine
+from ops.memory.weights import Stage
 from ops.model_facts import ModelFacts, kv_heads_on_gpu
 
 BLOCK_TOKENS = 16  # CacheConfig.DEFAULT_BLOCK_SIZE, which FlashAttention keeps, for MLA too

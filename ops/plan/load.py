@@ -4,10 +4,10 @@ import math
 
 from pydantic import BaseModel, ConfigDict
 
-from ops import throughput
-from ops.cost import Cost
+from ops.plan import throughput
+from ops.plan.cost import Cost
+from ops.plan.throughput import Engine, Speed
 from ops.slo import Objectives
-from ops.throughput import Engine, Speed
 
 ESTIMATE = "estimate (roofline)"
 HEADROOM = 0.8  # guess: of what a replica can do at most, as requests do not come evenly

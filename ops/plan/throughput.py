@@ -24,11 +24,11 @@ requests of unequal length and the time that requests queue are left out.
 from dataclasses import dataclass
 from typing import Any
 
-from ops import memory_engine
 from ops.hardware import Accelerator
 from ops.memory import Estimate
-from ops.memory_engine import DTYPE_BYTES
-from ops.memory_kv_cache import BLOCK_TOKENS
+from ops.memory import engine as memory_engine
+from ops.memory.engine import DTYPE_BYTES
+from ops.memory.kv_cache import BLOCK_TOKENS
 from ops.model_facts import ModelFacts, attention_parameters, layers_by_mlp
 
 COMPUTE_EFFICIENCY = 0.55  # of the peak that prefill reaches: chosen so that the figures above come out

@@ -4,20 +4,22 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
-from ops import cold_start, cost, hardware, memory, model_facts, plan_load, slo, throughput
+from ops import hardware, memory, model_facts, slo
 from ops.catalogue import Service
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
 from ops.cli import CommandError
-from ops.cold_start import ColdStart
-from ops.cost import Cost
 from ops.hardware import Accelerator, Instance
 from ops.memory import Estimate
-from ops.memory_engine import GIB
+from ops.memory.engine import GIB
 from ops.model_facts import ModelFacts
-from ops.plan_changes import Changes
-from ops.plan_load import ESTIMATE, Load, Request
-from ops.throughput import Engine, Speed
+from ops.plan import cold_start, cost, throughput
+from ops.plan import load as plan_load
+from ops.plan.changes import Changes
+from ops.plan.cold_start import ColdStart
+from ops.plan.cost import Cost
+from ops.plan.load import ESTIMATE, Load, Request
+from ops.plan.throughput import Engine, Speed
 
 COMPARED = Request(input_tokens=512, output_tokens=128)  # what the roofline was compared with a measurement at
 

@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ops.check.serve_py import Model
 from ops.hardware import Instance
-from ops.memory_engine import DTYPE_BYTES
+from ops.memory.engine import DTYPE_BYTES
 from ops.model_facts import ModelFacts, layers_by_mlp
-from ops.throughput import EXPERT_BYTES
+from ops.plan.throughput import EXPERT_BYTES
 
 DOWNLOAD_BYTES_PER_S = 250e6  # guess: what Hugging Face's servers give one node
 DISK_BYTES_PER_S = 1e9  # guess: of one NVMe disk, as AWS does not publish how fast those of its GPU machines read

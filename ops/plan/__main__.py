@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-from ops import catalogue, cli, hardware, plan_changes, plan_page, plan_summary
+from ops import catalogue, cli, hardware
 from ops.cli import CommandError, err, out
 from ops.options import CloudOption, JsonOption, ProjectOption, ServiceArgument, target_of
-from ops.plan_load import Request
+from ops.plan import changes as plan_changes
+from ops.plan import page as plan_page
+from ops.plan import summary as plan_summary
+from ops.plan.load import Request
 
 
 def plan(
