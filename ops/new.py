@@ -73,6 +73,8 @@ def new(
         f"Made {service.folder.relative_to(ROOT)} in the shape of {shape.origin}. Next:\n"
         f"- Compare lengths and parsers in its serve.py with the card of {model}.\n"
         "- If its weights are gated, put its name in GATED there, and HF_TOKEN in service.yaml, as small-size-llm.\n"
+        "- Write the model's shape into its models.yaml, as in those of the other services: until then scripts/check "
+        "does not know whether it fits its GPUs.\n"
         f"- Write what it promises in {slo.file_of(service).relative_to(ROOT)}: it has the figures of {shape.origin}.\n"
         f"- Run it: scripts/dev {shape.name}, and in a second terminal: scripts/probe {shape.name}",
         markup=False,

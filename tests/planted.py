@@ -52,7 +52,5 @@ def findings(root: Path, folder: str = "small_size_llm") -> list[Finding]:
     return run.once(run.run([*run.QUICK, *(check for group in run.SLOW for check in group)], files))
 
 
-def told(root: Path, fault: Fault) -> list[tuple[str, str, int]]:
-    """Check, file and line of all that is found, but that the README has the value of before the fault."""
-    found = [(finding.check, finding.file, finding.line) for finding in findings(root, fault.folder)]
-    return [one for one in found if one[0] == fault.check or one[0] != "readme-differs"]
+def places(findings: list[Finding]) -> list[tuple[str, str, int]]:
+    return [(finding.check, finding.file, finding.line) for finding in findings]

@@ -5,8 +5,13 @@ from pathlib import Path
 
 
 def harmless(serve: Path) -> None:
-    """Let each replica take one more request at a time."""
-    replace(serve, r"max_ongoing_requests=(\d+)", lambda found: f"max_ongoing_requests={int(found[1]) + 1}")
+    """Let each replica take one more request at a time, and say so in the README, which is checked before a rollout."""
+    patterns = {
+        serve: "(max_ongoing_requests=)",
+        serve.with_name("README.md"): r"(`max_ongoing_requests` \| (?:\d+, )?)",
+    }
+    for file, before in patterns.items():
+        replace(file, rf"{before}(\d+)", lambda found: f"{found[1]}{int(found[2]) + 1}")
 
 
 def breaking(serve: Path) -> None:

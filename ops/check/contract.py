@@ -69,7 +69,7 @@ def names(files: ServiceFiles) -> Iterator[Finding]:
     }
     for keys, value in expected.items():
         given = files.yaml.get(*keys)
-        if isinstance(given, str) and given != value and not given.startswith("ray."):
+        if isinstance(given, str) and given != value and (keys[-1] == "name" or is_service(files, given)):
             yield files.finding(
                 "another-name",
                 files.yaml.place(*keys),
@@ -78,6 +78,11 @@ def names(files: ServiceFiles) -> Iterator[Finding]:
                 "update or start another service than the one that was named.",
                 fix=f"Write {value}.",
             )
+
+
+def is_service(files: ServiceFiles, import_path: str) -> bool:
+    """Whether it is the serve.py of a service; what no serve.py has, another check tells."""
+    return (files.root / f"{import_path.partition(':')[0].replace('.', '/')}.py").is_file()
 
 
 def model_of_args(files: ServiceFiles) -> Iterator[Finding]:

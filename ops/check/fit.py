@@ -1,4 +1,4 @@
-"""Whether each model of a service fits its GPUs, by the arithmetic of ops/memory.py: weights, KV cache and the rest."""
+"""Whether each model of a service fits its GPUs, by the arithmetic of ops/memory: weights, KV cache and the rest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

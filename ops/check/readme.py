@@ -83,10 +83,9 @@ def contexts(files: ServiceFiles) -> Iterator[Finding]:
 def knobs(files: ServiceFiles) -> Iterator[Finding]:
     """Each value that a row of the table names is one that some model has."""
     for number, cells in rows(files):
-        for name, value in zip(re.findall(r"`(\w+)`", cells[0]), cells[1:2] * 2, strict=False):
-            written = set(re.findall(r"[\w-]+", value))
+        for name, value in named_values(cells):
             given = {str(found) for model in files.models.values() if (found := field(model, name)) is not None}
-            if name in KNOBS and given and len(re.findall(r"`\w+`", cells[0])) == 1 and not given & written:
+            if given and not given & set(re.findall(r"[\w-]+", value)):
                 yield files.finding(
                     "readme-differs",
                     at(files, number),
@@ -94,6 +93,13 @@ def knobs(files: ServiceFiles) -> Iterator[Finding]:
                     why="Whoever tunes the service by the README changes it from a value that it does not have.",
                     fix=f"Write {' or '.join(sorted(given))}, and look whether the reason beside it still holds.",
                 )
+
+
+def named_values(cells: list[str]) -> list[tuple[str, str]]:
+    """The knobs of a row and their values: several knobs have theirs in the same order, with commas."""
+    names, value = re.findall(r"`(\w+)`", cells[0]), cells[1] if len(cells) > 1 else ""
+    values = [value] if len(names) == 1 else value.split(", ")
+    return list(zip(names, values, strict=True)) if len(names) == len(values) else []
 
 
 def field(model: Model, name: str) -> Any:

@@ -45,8 +45,8 @@ SLOW: list[list[Check]] = [[service_yaml.findings], [engine.findings, service_ya
 """These compare with what is installed. The first group imports the Anyscale SDK and Ray Serve, the second vLLM, at the
 same time in two processes: imports are most of what these checks take."""
 
-GENERAL = {"refused-value", "refused-by-llm-config", "args-do-not-fit"}
-"""What Ray or the SDK itself says of a line, in its own words; another finding of the same line says it better."""
+GENERAL = {"refused-value", "refused-by-llm-config", "args-do-not-fit", "another-image"}
+"""What another finding of the same line, if there is one, says better: most are the words of Ray or the SDK."""
 NEVER = (
     "the cloud, its quota and prices; whether the weights are there, and HF_TOKEN may read them; what an image holds"
 )

@@ -201,7 +201,7 @@ def read(root: Path, folder: Path, import_path: str, arguments: dict[str, Any]) 
         if callable(found.builder) and not isinstance(found.builder, Recorded):
             stand_ins.calls.clear()
             try:
-                call(found.builder, arguments | ON_GPUS if "profile" in arguments else arguments)
+                call(found.builder, arguments | ON_GPUS if arguments.get("profile") == "laptop" else arguments)
             except Exception as error:
                 found.build_error = str(error)
             found.built = builds(stand_ins.calls)

@@ -15,7 +15,7 @@ TEMPLATE = "page.html.jinja"
 UNKNOWN = "unknown"
 NOT_INCLUDED = "Anyscale's own fees, disks, network traffic and taxes are not included."
 ROLLOUT = "A rollout runs the new version beside the old one, and takes up to twice as much while it lasts."
-SPEED = "For text, without prefix caching and queues; ops/throughput.py says how, and beside what was measured."
+SPEED = "For text, without prefix caching and queues; ops/plan/throughput.py says how, and beside what was measured."
 DOLLARS = "$ with all machines: the dearer at min replicas, where the head node counts for more."
 
 

@@ -29,7 +29,7 @@ class Strict(BaseModel):
 
 
 class Fit(Strict):
-    """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/memory.py."""
+    """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/memory."""
 
     accelerator: str
     memory: int

@@ -24,13 +24,13 @@ MODELS = {
     "gpt-oss-20b": LLMConfig(
         model_loading_config=dict(model_id="gpt-oss-20b", model_source="openai/gpt-oss-20b"),
         accelerator_type="L4",
-        engine_kwargs=dict(**TOOLS, max_model_len=32768),  # 13.0 GiB of weights (measured) leave an L4 some 7 GiB
+        engine_kwargs=dict(**TOOLS, max_model_len=32768),  # an L4 holds five of these (scripts/plan)
         **COMMON,
     ),
     "gpt-oss-120b": LLMConfig(
         model_loading_config=dict(model_id="gpt-oss-120b", model_source="openai/gpt-oss-120b"),
         accelerator_type="H100",
-        engine_kwargs=dict(**TOOLS, max_model_len=65536),  # 61.4 GiB of weights (measured) leave an H100 some 7 GiB
+        engine_kwargs=dict(**TOOLS, max_model_len=65536),  # 61.4 GiB of an H100 are weights (measured)
         **COMMON,
     ),
 }

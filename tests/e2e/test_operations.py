@@ -217,6 +217,29 @@ def test_a_secret_that_is_not_there_stops_a_deploy(staged, control_plane, name):
     assert control_plane.applies() == before
 
 
+def test_findings_stop_a_deploy_unless_each_is_named(staged, control_plane, name):
+    before = control_plane.applies()
+    readme = staged.repository / "services" / "small_size_llm" / "README.md"
+    text = readme.read_text()
+    readme.write_text(
+        text.replace("| `max_replicas` | 4", "| `max_replicas` | 9").replace('"model": "l', '"model": "no-l')
+    )
+    words = ("deploy", SERVICE, "--name", name)
+    try:
+        refused = staged.run(*words, "--yes")
+        one_named = staged.run(*words, "--yes", "--force", "readme-differs")
+        all_named = staged.run(*words, "--force", "readme-differs", "--force", "readme-command")
+    finally:
+        readme.write_text(text)
+    assert [refused.returncode, one_named.returncode] == [2, 2]
+    assert "services/small_size_llm/README.md:" in refused.stderr
+    assert "--force readme-command --force readme-differs" in refused.stderr
+    assert "--force readme-command" in one_named.stderr
+    assert "--force readme-differs" not in one_named.stderr
+    assert "Pass --yes" in all_named.stderr, "it did not come to the question whether to deploy"
+    assert control_plane.applies() == before
+
+
 # Wrong input changes nothing
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import ray.llm
 
-from ops.check import keys, service_yaml
+from ops.check import keys, service_yaml, service_yaml_import
 from ops.check.finding import Finding
 from ops.check.service_files import ServiceFiles, line_with
-from tests.planted import Fault, change, plant, told
+from tests.planted import Fault, change, places, plant
 
 YAML = "services/small_size_llm/service.yaml"
 SERVE = "services/small_size_llm/serve.py"
@@ -248,12 +248,13 @@ REFUSED = [
 )
 def test_a_planted_fault_is_told_once_and_where_it_is(fault, copied):
     expected = plant(copied, fault)
-    assert told(copied, fault) == [expected]
+    assert places(of_service_yaml(copied, fault.folder)) == [expected]
 
 
 def of_service_yaml(root: Path, folder: str = "small_size_llm") -> list[Finding]:
     files = ServiceFiles(root, root / "services" / folder)
-    return [*service_yaml.quick_findings(files), *service_yaml.findings(files)]
+    checks = (service_yaml.quick_findings, service_yaml.findings, service_yaml_import.findings)
+    return [finding for check in checks for finding in check(files)]
 
 
 def test_all_faults_are_told_at_once(copied):

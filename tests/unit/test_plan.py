@@ -398,8 +398,8 @@ def test_command_that_cannot_be_done(root, words, said):
 def test_asks_nobody_and_does_not_wait_for_what_it_does_not_need(root):
     slow = ["ray", "vllm", "torch", "anyscale", "matplotlib"]
     code = (
-        "import sys; from ops.plan import __main__\n"
-        "try: plan.plan('large-size-llm')\n"
+        "import sys; from ops.plan.__main__ import plan\n"
+        "try: plan('large-size-llm')\n"
         f"except SystemExit: sys.exit(str([name for name in {slow} if name in sys.modules]))"
     )
     told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

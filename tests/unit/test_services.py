@@ -3,26 +3,14 @@
 import dataclasses
 
 import pytest
-from anyscale.service._private.service_sdk import PrivateServiceSDK
-from anyscale.service.models import ServiceConfig
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ray.serve.llm import LLMConfig
-from ray.serve.schema import ServeDeploySchema
 
 from laptop import models
 from laptop.profile import laptop_profile
 from ops import probe_file
 from ops.new import shape_of
 from serving.app import AppArgs, choose
-
-NODES = {  # GPUs of the instance types that the services name
-    "g6.2xlarge": ("L4", 1),
-    "g6e.2xlarge": ("L40S", 1),
-    "g6e.12xlarge": ("L40S", 4),
-    "g6e.48xlarge": ("L40S", 8),
-    "p5.4xlarge": ("H100", 1),
-    "p5.48xlarge": ("H100", 8),
-}
 
 
 def test_has_the_five_files(service):
@@ -34,17 +22,6 @@ def test_serve_py_is_short(service):
     assert len((service.folder / "serve.py").read_text().splitlines()) <= 70
 
 
-def test_service_yaml_is_what_the_anyscale_sdk_and_ray_accept(service, monkeypatch, root):
-    monkeypatch.chdir(root)
-    config = ServiceConfig.from_yaml(str(service.folder / "service.yaml"))
-    ServeDeploySchema(**PrivateServiceSDK._build_ray_serve_config(None, config))
-
-
-def test_one_name_everywhere(service):
-    assert service.config["name"] == service.application["name"] == service.name
-    assert service.application["import_path"] == f"services.{service.folder.name}.serve:app"
-
-
 def test_default_model_is_the_first_and_the_one_that_is_probed(service, category):
     first = next(iter(category.MODELS))
     assert service.application["args"]["model"] == first
@@ -53,29 +30,6 @@ def test_default_model_is_the_first_and_the_one_that_is_probed(service, category
 
 def test_model_ids_are_the_names_they_are_chosen_by(category):
     assert {name: config.model_id for name, config in category.MODELS.items()} == {n: n for n in category.MODELS}
-
-
-def test_replicas_scale_up(category):
-    for config in category.MODELS.values():
-        autoscaling = config.deployment_config["autoscaling_config"]
-        assert autoscaling["target_ongoing_requests"] < config.deployment_config["max_ongoing_requests"] < 1000
-        assert autoscaling["max_replicas"] > autoscaling["min_replicas"]
-
-
-def test_worker_nodes_hold_the_replicas(service, category):
-    for config in category.MODELS.values():
-        bundles = config.get_engine_config().placement_bundles
-        autoscaling = config.deployment_config["autoscaling_config"]
-        gpus = 0
-        for group in service.config["compute_config"]["worker_nodes"]:
-            kind, number = NODES[group["instance_type"]]
-            gpus += group["max_nodes"] * number * (kind == config.accelerator_type)
-        assert gpus >= autoscaling["max_replicas"] * len(bundles), f"{config.model_id} in {service.name}"
-
-
-def test_streams_outlive_a_reload_of_the_proxy_as_long_as_a_stopping_replica(service, category):
-    longest = max(config.deployment_config["graceful_shutdown_timeout_s"] for config in category.MODELS.values())
-    assert service.env_vars["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"] == str(longest)
 
 
 def test_gated_models_have_their_secret_declared(service, category):
@@ -94,13 +48,6 @@ def test_engine_configurations_build_for_a_gpu(category):
         on_gpu = {"GPU": 1, f"accelerator_type:{config.accelerator_type}": 0.001}
         assert len(engine.placement_bundles) == workers
         assert all(bundle.items() >= on_gpu.items() for bundle in engine.placement_bundles)
-
-
-def test_tensor_parallel_group_stays_on_one_node(category):
-    for config in category.MODELS.values():
-        arguments, engine = config.engine_kwargs, config.get_engine_config()
-        if arguments.get("tensor_parallel_size", 1) > 1 and arguments.get("pipeline_parallel_size", 1) == 1:
-            assert engine.placement_strategy == "STRICT_PACK"
 
 
 def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(
