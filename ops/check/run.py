@@ -77,22 +77,27 @@ def check(root: Path, folders: list[Path], fast: bool = False) -> Result:
 
 
 def slow(root: Path, folders: list[Path]) -> list[Finding]:
+    """What the slow checks find, and what is found in the uploads, which hold more files than those of the services."""
     known = {folder: remembered.read(root, folder) for folder in folders}
-    new = [folder for folder, findings in known.items() if findings is None]
-    with ProcessPoolExecutor(len(SLOW)) as pool:
-        groups = [pool.submit(found_by, checks, root, new) for checks in SLOW if new]
-        uploads = pool.submit(found_by, [upload.findings], root, folders)  # in the process that is free first
+    if new := [folder for folder, findings in known.items() if findings is None]:
+        with ProcessPoolExecutor(len(SLOW), initializer=prepare_imports) as pool:
+            groups = [pool.submit(found_by, checks, root, new) for checks in SLOW]
+            uploads = pool.submit(found_by, [upload.findings], root, folders).result()  # in the process first free
         for folder in new:
             known[folder] = [finding for group in groups for finding in group.result()[folder]]
             remembered.write(root, folder, known[folder])
-        known_and_uploads = [*known.values(), *uploads.result().values()]
-    return [finding for findings in known_and_uploads for finding in findings or []]
+    else:
+        uploads = found_by([upload.findings], root, folders)
+    return [finding for findings in [*known.values(), *uploads.values()] for finding in findings or []]
+
+
+def prepare_imports() -> None:
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"  # else it remarks at import that this machine has no GPU
+    # What vLLM changes in torch's compiler when it is imported, for running models: 4 of 15 s (vLLM 0.27.0, two cores).
+    sys.modules["vllm.env_override"] = ModuleType("vllm.env_override")
 
 
 def found_by(checks: list[Check], root: Path, folders: list[Path]) -> dict[Path, list[Finding]]:
-    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"  # else it remarks at import that this machine has no GPU
-    # What vLLM changes in torch's compiler when it is imported, for running models: 4 of 15 s (vLLM 0.27.0, two cores).
-    sys.modules.setdefault("vllm.env_override", ModuleType("vllm.env_override"))
     return {folder: list(run(checks, ServiceFiles(root, folder))) for folder in folders}
 
 
