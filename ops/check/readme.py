@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ops.check.finding import Finding, Place
+from ops.check.placement import parallel
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles, line_with
 
@@ -30,6 +31,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
     if files.readme:
         yield from models(files)
         yield from contexts(files)
+        yield from gpus(files)
         yield from knobs(files)
         yield from commands(files)
         yield from asked_model(files)
@@ -61,6 +63,27 @@ def models(files: ServiceFiles) -> Iterator[Finding]:
                 why="Whoever chooses a model by the README gets another one, or none.",
                 fix=f"Give it a row that begins with | `{model.id}` | {model.source}.",
             )
+
+
+def gpus(files: ServiceFiles) -> Iterator[Finding]:
+    header = next((cells for _, cells in rows(files) if "`model=`" in cells), [])
+    column = next((header.index(title) for title in ("GPU", "GPUs") if title in header), None)
+    for model in files.models.values():
+        row, needed = row_of(files, model), gpus_of(model)
+        if column is not None and row and len(row[1]) == len(header) and needed and row[1][column] != needed:
+            yield files.finding(
+                "readme-differs",
+                at(files, row[0]),
+                what=f"The README gives {model.id} {row[1][column]}, serve.py {needed}.",
+                why="Whoever asks for quota by the README asks for the wrong GPUs.",
+                fix=f"Write {needed}.",
+            )
+
+
+def gpus_of(model: Model) -> str | None:
+    """Those of a stage of a replica, such as `8 L40S`; None where it names no GPU."""
+    kind = model.config.get("accelerator_type")
+    return f"{parallel(model)[0]} {kind}" if kind else None
 
 
 def contexts(files: ServiceFiles) -> Iterator[Finding]:
@@ -149,3 +172,13 @@ def root_table(files: ServiceFiles) -> Iterator[Finding]:
             why="Nobody finds it.",
             fix=f"Add a row that begins with | {link} |.",
         )
+    needed = gpus_of(files.model) if files.model else None
+    for number, line in enumerate(lines, 1):
+        if link in line and needed and needed not in line:
+            yield files.finding(
+                "readme-differs",
+                Place(readme, number),
+                what=f"The table of services does not say that {files.model.id} takes {needed}.",
+                why="It is what a service is chosen by.",
+                fix=f"Write {needed} in the row.",
+            )

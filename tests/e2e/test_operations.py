@@ -163,6 +163,16 @@ def test_status_goes_on_showing_until_ctrl_c(staged, deployed):
     assert watching.wait(timeout=30) == 0
 
 
+def test_plan_compares_with_what_runs(staged, deployed):
+    same = staged.run("plan", SERVICE, "--against", deployed)
+    assert same.returncode == 0, same.stdout + same.stderr
+    (changes,) = re.findall(r"(?s)\nChanges\n(.*)", same.stdout)
+    assert deployed in changes
+    assert "phi-4-mini" not in changes
+    nobody = staged.run("plan", SERVICE, "--against", "nobody")
+    assert "nobody" in nobody.stdout + nobody.stderr
+
+
 def test_logs_are_those_of_the_version(staged, deployed):
     logs = staged.run("logs", SERVICE, "--name", deployed, "--tail", "500")
     assert logs.returncode == 0, logs.stderr
