@@ -63,8 +63,9 @@ def command(root: Path, *words: str) -> subprocess.CompletedProcess:
 def test_every_service_as_it_is(service):
     made = summary(service)
     assert made.problems == []
-    if made.source in model_facts.read(service.folder):  # scripts/new makes services without facts
-        assert made.unknown == []
+    if made.source not in model_facts.read(service.folder):
+        pytest.skip("scripts/new makes a service without the facts of its model")
+    assert made.unknown == []
     assert made.cost.usd_per_hour_at_least > 0
     assert made.fit.fits
     assert made.speeds[0].usd_per_million_output_tokens[0] > 0
