@@ -18,6 +18,12 @@ from ops import preflight
 LOOK = "What colour is this image? Answer with one word."
 
 
+@pytest.fixture
+def once(service) -> None:
+    if service.name != "small-size-llm":
+        pytest.skip("what is tested is the same for all services: once is enough")
+
+
 def test_printed_curl_line_gets_an_answer_from_the_weights(served):
     line = served.printed_lines("curl ", "\n")
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
@@ -40,7 +46,7 @@ def test_probe_passes(served, scripts):
     assert all(not result["failures"] for result in json.loads(probe.stdout)["results"])
 
 
-def test_probe_names_what_failed_when_its_model_id_is_wrong(served, scripts, tmp_path):
+def test_probe_names_what_failed_when_its_model_id_is_wrong(once, served, scripts, tmp_path):
     copy = tmp_path / "probe.yaml"
     text = served.service.probe_file.read_text()
     copy.write_text(text.replace("\nmodel: ", "\nmodel: not-", 1))
@@ -50,7 +56,7 @@ def test_probe_names_what_failed_when_its_model_id_is_wrong(served, scripts, tmp
     assert "expected model not-" in probe.stdout
 
 
-def test_probe_refuses_a_file_with_an_unknown_key(served, scripts, tmp_path):
+def test_probe_refuses_a_file_with_an_unknown_key(once, served, scripts, tmp_path):
     copy = tmp_path / "probe.yaml"
     copy.write_text(served.service.probe_file.read_text() + "\nunknown_key: 1\n")
     probe = scripts("probe", str(copy), "--url", served.url)
@@ -58,7 +64,7 @@ def test_probe_refuses_a_file_with_an_unknown_key(served, scripts, tmp_path):
     assert "unknown_key" in probe.stderr
 
 
-def test_probe_without_a_service_could_not_ask(scripts, service):
+def test_probe_without_a_service_could_not_ask(once, scripts, service):
     probe = scripts("probe", service.name, "--url", f"http://127.0.0.1:{preflight.free_port(8999)}")
     assert probe.returncode == 2
     assert "Is it running?" in probe.stderr
@@ -114,7 +120,7 @@ def test_large_image_arrives_and_is_scaled_down(seeing):
     assert answer["usage"]["prompt_tokens"] < 500, "256 tokens of image at most, see laptop.models"
 
 
-def test_second_run_on_the_same_port_names_the_first(served, scripts):
+def test_second_run_on_the_same_port_names_the_first(once, served, scripts):
     port = served.url.rpartition(":")[2]
     second = scripts("dev", served.service.name, "--port", port)
     assert second.returncode == 2
@@ -122,9 +128,7 @@ def test_second_run_on_the_same_port_names_the_first(served, scripts):
     assert "--port" in second.stderr
 
 
-def test_service_heals_when_its_engine_is_killed(served, scripts, environment):
-    if served.service.name != "small-size-llm":
-        pytest.skip("what heals it is Serve and our LLMServer, the same for all: once is enough")
+def test_service_heals_when_its_engine_is_killed(once, served, scripts, environment):
     (engine,) = [process for process in run_processes(environment) if "VLLM::EngineCore" in " ".join(process.cmdline())]
     engine.kill()
     deadline = time.monotonic() + 300
