@@ -84,10 +84,14 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def deployed(staged: Stage) -> str:
+def first_deploy(staged: Stage) -> subprocess.CompletedProcess:
+    return staged.run("deploy", SERVICE, "--name", "deployed", "--yes")
+
+
+@pytest.fixture(scope="module")
+def deployed(first_deploy: subprocess.CompletedProcess) -> str:
     """The name of a service that runs, for tests that leave it running."""
-    ended = staged.run("deploy", SERVICE, "--name", "deployed", "--yes")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert first_deploy.returncode == 0, first_deploy.stdout + first_deploy.stderr
     return "deployed"
 
 
@@ -112,8 +116,8 @@ def journal(staged: Stage, name: str):
 # Deploy, status, logs, terminate
 
 
-def test_deploy_prints_its_plan_and_the_service_answers(staged, name):
-    ended = staged.run("deploy", SERVICE, "--name", name, "--yes")
+def test_deploy_prints_its_plan_and_the_service_answers(first_deploy):
+    ended = first_deploy
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for line in ("starts a new service", "HF_TOKEN", "1 to 4 x g6.2xlarge", "passed its probe"):
         assert line in ended.stdout
@@ -121,7 +125,8 @@ def test_deploy_prints_its_plan_and_the_service_answers(staged, name):
     assert "Application" in ended.stderr, "the checklist was not shown while it waited"
 
 
-def test_deploy_as_json_prints_json_and_nothing_else(staged, name):
+def test_deploy_as_json_prints_json_and_nothing_else_and_terminate_wants_the_name_or_yes(staged):
+    name = "json"
     refused = staged.run("deploy", SERVICE, "--name", name, "--json")
     assert refused.returncode == 2
     assert "Pass --yes" in json.loads(refused.stdout)["error"]
@@ -130,6 +135,12 @@ def test_deploy_as_json_prints_json_and_nothing_else(staged, name):
     result = json.loads(done.stdout)
     assert (result["service"], result["state"]) == (name, "RUNNING")
     assert httpx.get(f"{result['url']}/v1/models", trust_env=False).status_code == 401, "it answers without the token"
+    refused = staged.run("terminate", SERVICE, "--name", name)
+    assert refused.returncode == 2
+    assert on_anyscale(staged, name)["current_state"] == "RUNNING"
+    done = staged.run("terminate", SERVICE, "--name", name, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert on_anyscale(staged, name)["current_state"] == "TERMINATED"
 
 
 def test_deploy_over_a_running_service_says_what_it_updates_and_rollback_deploys_that_again(staged, deployed):
@@ -177,16 +188,6 @@ def test_logs_are_those_of_the_version(staged, deployed):
     logs = staged.run("logs", SERVICE, "--name", deployed, "--tail", "500")
     assert logs.returncode == 0, logs.stderr
     assert "laptop profile" in logs.stdout
-
-
-def test_terminate_wants_the_name_or_yes(staged, name):
-    assert staged.run("deploy", SERVICE, "--name", name, "--yes").returncode == 0
-    refused = staged.run("terminate", SERVICE, "--name", name)
-    assert refused.returncode == 2
-    assert on_anyscale(staged, name)["current_state"] == "RUNNING"
-    done = staged.run("terminate", SERVICE, "--name", name, "--yes")
-    assert done.returncode == 0, done.stderr
-    assert on_anyscale(staged, name)["current_state"] == "TERMINATED"
 
 
 # What is secret stays secret
