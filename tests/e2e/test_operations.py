@@ -177,7 +177,7 @@ def test_status_goes_on_showing_until_ctrl_c(staged, deployed):
 def test_plan_compares_with_what_runs(staged, deployed):
     same = staged.run("plan", SERVICE, "--against", deployed)
     assert same.returncode == 0, same.stdout + same.stderr
-    (changes,) = re.findall(r"(?s)\nChanges\n(.*)", same.stdout)
+    (changes,) = re.findall(r"(?s)\nChanges(.*)", same.stdout)
     assert deployed in changes
     assert "phi-4-mini" not in changes
     nobody = staged.run("plan", SERVICE, "--against", "nobody")
@@ -230,22 +230,22 @@ def test_a_secret_that_is_not_there_stops_a_deploy(staged, control_plane, name):
 
 def test_findings_stop_a_deploy_unless_each_is_named(staged, control_plane, name):
     before = control_plane.applies()
-    readme = staged.repository / "services" / "small_size_llm" / "README.md"
-    text = readme.read_text()
-    readme.write_text(
-        text.replace("| `max_replicas` | 4", "| `max_replicas` | 9").replace('"model": "l', '"model": "no-l')
-    )
+    readme, slo = staged.repository / "README.md", staged.repository / "observability" / "slo" / f"{SERVICE}.yaml"
+    text, promised = readme.read_text(), slo.read_text()
+    readme.write_text(text.replace("| 1 L4 |", "| 2 L4 |"))
+    slo.unlink()
     words = ("deploy", SERVICE, "--name", name)
     try:
         refused = staged.run(*words, "--yes")
         one_named = staged.run(*words, "--yes", "--force", "readme-differs")
-        all_named = staged.run(*words, "--force", "readme-differs", "--force", "readme-command")
+        all_named = staged.run(*words, "--force", "readme-differs", "--force", "no-slo")
     finally:
         readme.write_text(text)
+        slo.write_text(promised)
     assert [refused.returncode, one_named.returncode] == [2, 2]
-    assert "services/small_size_llm/README.md:" in refused.stderr
-    assert "--force readme-command --force readme-differs" in refused.stderr
-    assert "--force readme-command" in one_named.stderr
+    assert "README.md:" in refused.stderr
+    assert "--force no-slo --force readme-differs" in refused.stderr
+    assert "--force no-slo" in one_named.stderr
     assert "--force readme-differs" not in one_named.stderr
     assert "Pass --yes" in all_named.stderr, "it did not come to the question whether to deploy"
     assert control_plane.applies() == before
