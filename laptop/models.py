@@ -28,6 +28,18 @@ OWN_TOKENIZER = {"engine_kwargs.tokenizer_mode": None, "engine_kwargs.chat_templ
 SEVERAL_WORKERS = {"runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # vLLM's choice wants a NUMA node each
 ON_ONE_CPU = {"placement_group_config.bundle_per_worker": {"CPU": 1}}
 
+DEEPSEEK = {
+    **SEVERAL_WORKERS,
+    "engine_kwargs.tensor_parallel_size": 1,  # and two pipeline stages, as in production: two processes
+    "engine_kwargs.reasoning_parser": "deepseek_r1",
+    "engine_kwargs.trust_remote_code": None,
+    # Eager, vLLM 0.27 leaves out the dummy run that a second stage waits for, and its CPU kernels get this
+    # architecture's answers wrong; with the next it compiles nothing all the same.
+    "engine_kwargs.enforce_eager": False,
+    "runtime_env.env_vars.VLLM_CPU_CI_ENV": "1",
+    "runtime_env.env_vars.VLLM_MLA_DISABLE": "1",  # vLLM 0.27 has latent attention for GPUs only
+}
+
 MODELS = {
     "smollm2-135m": LaptopModel(
         smollm2.checkpoint,
@@ -49,20 +61,28 @@ MODELS = {
             "engine_kwargs.reasoning_parser": None,  # Llama does not think
         },
     ),
+    "llama-twin-with-adapters": LaptopModel(
+        llama.LLAMA.checkpoint,
+        "the kernels for adapters on GPUs, and the rights to read the storage of a cloud",
+        {
+            **OWN_TOKENIZER,
+            "engine_kwargs.tool_call_parser": "llama3_json",
+            # One less than the adapters that there are, so that they have to make room for one another.
+            "lora_config.max_num_adapters_per_replica": 2,
+            "engine_kwargs.max_loras": 2,
+            "engine_kwargs.max_cpu_loras": 2,
+            "engine_kwargs.worker_extension_cls": "laptop.lora_on_cpu.WorkerExtension",
+        },
+    ),
     "deepseek-twin": LaptopModel(
         deepseek.DEEPSEEK.checkpoint,
         "a second node, tensor parallelism within a stage, the kernels of latent attention, and fp8",
-        {
-            **SEVERAL_WORKERS,
-            "engine_kwargs.tensor_parallel_size": 1,  # and two pipeline stages, as in production: two processes
-            "engine_kwargs.reasoning_parser": "deepseek_r1",
-            "engine_kwargs.trust_remote_code": None,
-            # Eager, vLLM 0.27 leaves out the dummy run that a second stage waits for, and its CPU kernels get this
-            # architecture's answers wrong; with the next it compiles nothing all the same.
-            "engine_kwargs.enforce_eager": False,
-            "runtime_env.env_vars.VLLM_CPU_CI_ENV": "1",
-            "runtime_env.env_vars.VLLM_MLA_DISABLE": "1",  # vLLM 0.27 has latent attention for GPUs only
-        },
+        DEEPSEEK,
+    ),
+    "deepseek-twin-alone": LaptopModel(
+        deepseek.DEEPSEEK.checkpoint,
+        "ranks of data-parallel attention, KV caches that go from GPU to GPU, the kernels of latent attention, and fp8",
+        {**DEEPSEEK, "engine_kwargs.data_parallel_size": None, "engine_kwargs.enable_expert_parallel": None},
     ),
     "qwen-vl-twin": LaptopModel(
         qwen_vl.checkpoint,

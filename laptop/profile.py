@@ -21,20 +21,49 @@ CHANGES: dict[str, Any] = {
     "runtime_env.env_vars.HF_HUB_OFFLINE": "1",  # nothing is fetched from a hub
 }
 
+INGRESS_CHANGES: dict[str, Any] = {
+    "autoscaling_config": None,
+    "num_replicas": 1,  # each is a process that imports Ray and vLLM, at the same time as the engines
+    "max_replicas_per_node": None,
+    "ray_actor_options": {"num_cpus": 0},  # the engines reserve the CPUs
+}
+"""Options of the ingress's deployment, as in CHANGES."""
 
-def laptop_profile(config: LLMConfig, laptop_model: str) -> LLMConfig:
+
+def laptop_profile(config: LLMConfig, laptop_model: str, more: dict[str, Any] | None = None) -> LLMConfig:
     """A copy of `config` for a machine without a GPU, serving `laptop_model` under the same model id.
 
     Prints each field that it changes. Makes the stand-in's checkpoint when it is not cached.
+
+    Args:
+        more: further fields, of this run only, such as the address of a server that was started for it.
     """
     fields = config.model_dump(exclude_unset=True)
     stand_in = MODELS[laptop_model]
     folder = str(stand_in.checkpoint())
-    changes = {path: folder if value == CHECKPOINT else value for path, value in (CHANGES | stand_in.changes).items()}
+    changes = CHANGES | stand_in.changes | (more or {})
+    changes = {path: folder if value == CHECKPOINT else value for path, value in changes.items()}
     lines = [line for path, value in changes.items() if (line := change(fields, path, value))]
-    print("The laptop profile changes, all else is as in production:", *lines, sep="\n  ", file=sys.stderr)
+    print_changes(config.model_id, lines)
     print(f"Not covered by a run with it: {stand_in.not_covered}.", file=sys.stderr, flush=True)
     return LLMConfig(**fields)
+
+
+def laptop_ingress(options: dict[str, Any], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """A copy of the deployment options of an ingress, for a machine without a GPU. Prints each that it changes.
+
+    Args:
+        environment: variables of its processes, of this run only.
+    """
+    changed, changes = dict(options), dict(INGRESS_CHANGES)
+    if environment:
+        changes["ray_actor_options"] = changes["ray_actor_options"] | {"runtime_env": {"env_vars": environment}}
+    print_changes("the ingress", [line for path, value in changes.items() if (line := change(changed, path, value))])
+    return changed
+
+
+def print_changes(whose: str, lines: list[str]) -> None:
+    print(f"The laptop profile changes of {whose}, all else is as in production:", *lines, sep="\n  ", file=sys.stderr)
 
 
 def change(fields: dict[str, Any], path: str, value: Any) -> str | None:

@@ -15,8 +15,8 @@ from ops.changes import NotDone
 from ops.cli import CommandError, Failed, err
 from ops.journal import Entry, Journal, Plan, State
 from ops.live import CANARY, PRIMARY
-from ops.load import Reading
 from ops.progress import Progress
+from ops.reading import Reading, by_model
 from ops.service_state import ServiceState, Target
 
 MOVE_TIMEOUT_S = 1800  # guess: on Google Cloud the load balancer alone takes minutes for a step
@@ -167,9 +167,12 @@ class Rollout:
             err.print(f"The primary does not pass either: {failure}", markup=False)
         self.progress.waiting_for(f"the answers to {self.slo.load.requests} requests at {weight}%")
         readings = live.measure(self.service, state, self.slo.load)
-        if not state.canary:
-            readings = {CANARY: readings[PRIMARY]}  # it is the primary now, with nothing beside it
-        why += gate.breaches(self.slo, readings[CANARY], readings.get(PRIMARY))
+        if not state.canary:  # it is the primary now, with nothing beside it
+            readings = {name.replace(PRIMARY, CANARY, 1): reading for name, reading in readings.items()}
+        for model, of_model in by_model(readings).items():
+            if CANARY in of_model:  # a model that only the primary still has is given up
+                found = gate.breaches(self.slo, of_model[CANARY], of_model.get(PRIMARY))
+                why += [f"{model}: {breach}" if model else breach for breach in found]
         if why:
             raise Breach(why, readings)
         self.write(State.PASSED, weight, readings=readings)

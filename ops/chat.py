@@ -39,7 +39,9 @@ def chat(
     images = [image_part(source) for source in image or []]
     options = thinking_options(no_think, effort)
     connection = client.connect(url, api_key, TIMEOUT_S)
-    out.print(f"{model} on {url}. Ctrl-C stops an answer, Ctrl-D ends.", style="dim")
+    others = [other for other in listed_models(connection) if other != model]
+    beside = f" Beside it: {', '.join(others)} (--model)." if others else ""
+    out.print(f"{model} on {url}.{beside} Ctrl-C stops an answer, Ctrl-D ends.", style="dim")
     history: list[Message] = []
     while True:
         try:
@@ -52,6 +54,18 @@ def chat(
             images = []
             content = answer(connection, {"model": model, "messages": history, **options})
             history.append({"role": "assistant", "content": content})
+
+
+def listed_models(connection: OpenAI) -> tuple[str, ...]:
+    """The models that a service answers for. Raises CommandError: it cannot be reached."""
+    try:
+        return client.ask(connection, client.MODELS, {}).model_ids
+    except openai.APIConnectionError:
+        raise CommandError(unreachable(connection)) from None
+
+
+def unreachable(connection: OpenAI) -> str:
+    return f"{connection.base_url} cannot be reached. Is it running? scripts/dev starts a service."
 
 
 def image_part(source: str) -> Message:
@@ -90,9 +104,7 @@ def answer(connection: OpenAI, body: dict[str, Any]) -> str:
     except KeyboardInterrupt:
         pass
     except openai.APIConnectionError:
-        raise CommandError(
-            f"{connection.base_url} cannot be reached. Is it running? scripts/dev starts a service."
-        ) from None
+        raise CommandError(unreachable(connection)) from None
     except openai.APIStatusError as error:
         read.error = client.message_of(error)
     if read.error:

@@ -24,10 +24,14 @@ class Failed(Exception):
     """What a command began did not come out well, in sentences: it changed something, and ends with status 1."""
 
 
-def run(name: str, command: Callable) -> None:
-    """Run a typer command as `name`; what it raises is printed, with `--json` as JSON too, and ends it."""
+def run(name: str, command: Callable | dict[str, Callable]) -> None:
+    """Run a typer command as `name`; what it raises is printed, with `--json` as JSON too, and ends it.
+
+    Several commands are given by the word that follows `name` and says which.
+    """
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(command)
+    for word, one in command.items() if isinstance(command, dict) else [(None, command)]:
+        app.command(word)(one)
     try:
         app(prog_name=name)
     except (CommandError, Failed) as error:

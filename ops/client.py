@@ -11,6 +11,7 @@ from openai import OpenAI
 from openai.types import responses
 from openai.types.chat import chat_completion
 
+from ops import service_key
 from ops.cli import CommandError
 
 CHAT, RESPONSES, MODELS = "/v1/chat/completions", "/v1/responses", "/v1/models"
@@ -51,10 +52,13 @@ class Piece:
     text: str
 
 
-def connect(url: str, api_key: str | None, timeout_s: float, version: str | None = None) -> OpenAI:
+def connect(
+    url: str, api_key: str | None, timeout_s: float, version: str | None = None, with_key: bool = True
+) -> OpenAI:
     """A client of the service on `url` that asks once: what fails is to be seen.
 
-    `version` is `canary` or `primary` where Anyscale is to ask that one of a service.
+    `api_key` is sent as bearer token, and beside it, unless `with_key` is false, the key in SERVICE_API_KEY as
+    x-api-key. `version` is `canary` or `primary` where Anyscale is to ask that one of a service.
 
     Raises:
         CommandError: that is not a URL.
@@ -65,7 +69,8 @@ def connect(url: str, api_key: str | None, timeout_s: float, version: str | None
         api_key=api_key or "none",
         max_retries=0,
         timeout=timeout_s,
-        default_headers={"X-ANYSCALE-VERSION": version} if version else None,
+        default_headers=(service_key.headers() if with_key else {})
+        | ({"X-ANYSCALE-VERSION": version} if version else {}),
         http_client=openai.DefaultHttpxClient(trust_env=not local),
     )
 

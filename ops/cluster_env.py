@@ -11,11 +11,11 @@ FILES_PER_CONNECTION = 2.5  # and 36 in all, read off what HAProxy 2.8.25 asks f
 OWN_FILES = 100
 SMALLEST_MAXCONN = 256  # guess: fewer would turn a small load test away
 
-HAPROXY_PORTS = {  # Ray's defaults, which collide when two Ray clusters run on one machine
-    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
-    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
-    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
-}
+HAPROXY_PORTS = (  # with Ray's defaults, two Ray clusters on one machine would take the same ones
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+)
 
 
 def cluster_env(env_vars: dict[str, str], root: Path) -> dict[str, str]:
@@ -28,7 +28,9 @@ def cluster_env(env_vars: dict[str, str], root: Path) -> dict[str, str]:
     declared = {name: value or os.environ.get(name, "") for name, value in env_vars.items()}
     env = {name: value for name, value in declared.items() if value and not is_elsewhere(value)}
     env["RAY_USAGE_STATS_ENABLED"] = "0"
+    env["RAY_prestart_worker_first_driver"] = "0"  # one for each CPU, of which most end unused: 7 s of two cores' time
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    env["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"  # a busy machine's HAProxy took longer than three times Ray's 5
     if env.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
         env |= haproxy_env(int(env.get("RAY_SERVE_HAPROXY_MAXCONN", RAY_MAXCONN)))
     return env
@@ -45,7 +47,7 @@ def haproxy_env(maxconn: int) -> dict[str, str]:
     Raises:
         CommandError: the limit of open files is too low for HAProxy to be of use.
     """
-    env = {name: str(preflight.free_port(port)) for name, port in HAPROXY_PORTS.items()}
+    env = {name: str(preflight.free_port()) for name in HAPROXY_PORTS}
     limit = preflight.raise_open_files_limit()
     affordable = int((limit - OWN_FILES) / FILES_PER_CONNECTION)
     if affordable >= maxconn:

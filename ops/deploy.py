@@ -2,7 +2,7 @@
 
 import json
 
-from ops import catalogue, changes, cli, deploy_plan, journal, live, release, service_state, waiting
+from ops import catalogue, changes, cli, deploy_plan, journal, live, release, service_key, service_state, waiting
 from ops.catalogue import Service
 from ops.check import before_deploy
 from ops.cli import Failed, err, out
@@ -47,6 +47,7 @@ def deploy(
     target, timeout_s = target_of(chosen, name, cloud, project), start_timeout_s(chosen, start_timeout)
     new = release.of_service(chosen, target, settings or [], image_uri)
     before_deploy.refuse_findings(chosen, force or [])
+    service_key.check(new.arguments)
     with journal.lock(target.name):
         running = service_state.find(target)
         plan = deploy_plan.make("deploy", chosen, new, running, timeout_s, steps=[100])

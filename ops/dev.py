@@ -9,21 +9,27 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
 import typer
 
 from laptop.cache import CACHE
-from ops import cli, dev_runs, preflight
-from ops.application import import_application
+from ops import cli, dev_runs, preflight, service_key
+from ops.application import import_application, served
 from ops.catalogue import ROOT, Service, find
 from ops.cli import CommandError, err, out
 from ops.cluster_env import cluster_env
+from ops.monitoring import beside
+from ops.options import SetOption, split_setting
 from ops.progress import Progress
 from ops.setup import has_gpu
 
+if TYPE_CHECKING:  # slow to import
+    from ray.serve.llm import LLMConfig
+
 FIRST_TOKEN_TIMEOUT_S = 300  # guess: a first request may compile kernels
+WHOLE = "pipeline"  # the layout of large-size-llm that has whole replicas, as all other services have
 PROXY_TIMEOUT_S = 30  # guess: HAProxy reloads within a second of a replica's start
 
 
@@ -33,10 +39,17 @@ def dev(
         str | None, typer.Option(help="One of the service's models; default: the one in service.yaml.")
     ] = None,
     port: Annotated[int, typer.Option(help="The port to serve on, on 127.0.0.1.", min=1, max=65535)] = 8000,
+    settings: SetOption = None,
     profile: Annotated[
         Literal["auto", "laptop", "gpu"], typer.Option(help="auto: gpu where there is an NVIDIA GPU, else laptop.")
     ] = "auto",
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and leave it running.")] = False,
+    replicas: Annotated[
+        int | None, typer.Option(help="As many of each model, always; default: those of serve.py.", min=1)
+    ] = None,
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="Start Prometheus beside it, and Grafana where it is installed.")
+    ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop every dev run of this user.")] = False,
 ) -> None:
     """Serve one category on this machine and wait until it has generated a token.
@@ -52,8 +65,13 @@ def dev(
     preflight.check_port(port)
     profile = choose_profile(profile)
     if detach:
-        sys.exit(run_detached(chosen, model, port, profile))
-    run_here(chosen, model, port, profile)
+        sys.exit(run_detached(chosen, model, port, profile, settings or [], replicas, monitoring))
+    run_here(chosen, port, profile, given(model, settings or []), replicas, monitoring)
+
+
+def given(model: str | None, settings: list[str]) -> dict[str, str]:
+    """The arguments of the application that the command line gives."""
+    return dict(map(split_setting, settings)) | ({"model": model} if model else {})
 
 
 def choose_profile(wanted: str) -> str:
@@ -90,9 +108,20 @@ def stop_runs() -> None:
         out.print(f"Stopped {run.service} on {run.url}.")
 
 
-def run_detached(service: Service, model: str | None, port: int, profile: str) -> int:
+def run_detached(
+    service: Service,
+    model: str | None,
+    port: int,
+    profile: str,
+    settings: list[str],
+    replicas: int | None,
+    monitoring: bool,
+) -> int:
     """Run the same command in the background, show what it prints until it is ready; its exit status if it fails."""
     words = [service.name, "--port", str(port), "--profile", profile, *(["--model", model] if model else [])]
+    words += [word for setting in settings for word in ("--set", setting)]
+    words += ["--replicas", str(replicas)] if replicas else []
+    words += ["--monitoring"] if monitoring else []
     dev_runs.FOLDER.mkdir(parents=True, exist_ok=True)
     log = dev_runs.FOLDER / f"{service.name}-{port}.log"
     with log.open("w") as output:
@@ -116,27 +145,41 @@ def run_detached(service: Service, model: str | None, port: int, profile: str) -
         return child.wait()
 
 
-def run_here(service: Service, model: str | None, port: int, profile: str) -> None:
+def run_here(
+    service: Service, port: int, profile: str, settings: dict[str, str], replicas: int | None, monitoring: bool
+) -> None:
+    """Serve with the arguments of service.yaml, and `settings` instead of those that it gives too."""
+    args = service.application.get("args", {}) | settings | {"profile": profile}
+    service_key.check(args)
     if profile == "laptop":
-        preflight.check_memory()
+        preflight.check_memory(preflight.engines(service) * (replicas or 1))
         preflight.check_disk(CACHE, Path(tempfile.gettempdir()))
     os.environ.update(cluster_env(service.env_vars, ROOT))
     os.environ.pop("RAY_ADDRESS", None)  # a cluster of its own, whichever others are there
     url = f"http://127.0.0.1:{port}"
     run = dev_runs.this_run(service.name, url)
     run.save()
+    watch = beside.Watch()
     try:
         stop_on_signals()
         with Progress() as progress:
-            model_id, logs = start(service, model, port, profile, progress)
-            wait_for_token(url, model_id, progress)
-        print_ready(service, url, model_id, profile, progress.seconds(), logs)
+            if monitoring:
+                watch.get_ready(progress.waiting_for)
+            models, logs = start(service, args, replicas, port, progress)
+            for model_id in models:
+                wait_for_token(url, model_id, progress)
+            if monitoring:
+                watch.start(service)
+        print_ready(service, url, models, args, progress.seconds(), logs)
+        if monitoring:
+            out.print(watch.where, markup=False)
         run.model_copy(update={"ready": True}).save()
         while True:
             signal.pause()
     except Stopped:
         err.print("Stopping ...")
     finally:
+        watch.stop()
         stop_ray()
         run.forget()
     err.print("Stopped.")
@@ -164,28 +207,25 @@ def stop_on_signals() -> None:
         signal.signal(number, stop)
 
 
-def start(service: Service, model: str | None, port: int, profile: str, progress: Progress) -> tuple[str, Path]:
-    """Serve the service's application on a Ray cluster of this process and wait until it runs.
+def start(
+    service: Service, args: dict[str, Any], replicas: int | None, port: int, progress: Progress
+) -> tuple[list[str], Path]:
+    """Serve the service's application, built with `args`, on a Ray cluster of this process and wait until it runs.
 
-    Returns the id of its model and the folder of Ray's logs.
+    Returns the ids of its models and the folder of Ray's logs.
     """
     progress.waiting_for("Ray and vLLM to be imported")
-    category, builder = import_application(service)
+    _, builder = import_application(service)
     from ops import local_serve
-    from serving.app import AppArgs, choose
 
-    options = {"profile": profile} | ({"model": model} if model else {})
-    try:
-        args = AppArgs(**service.application.get("args", {}) | options)
-        config = choose(category.MODELS, args, category.GATED)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
-
+    typed, configs = served(service, args)
+    if replicas:
+        keep_at(replicas, configs, getattr(typed, "layout", WHOLE))
     progress.waiting_for("Ray to start")
-    logs = local_serve.start_ray(profile)
+    logs = local_serve.start_ray(args["profile"])
     progress.waiting_for("the application to be built")
     try:
-        application = builder(args)
+        application = builder(typed)
     except Exception as error:
         raise CommandError(f"The application cannot be built. {type(error).__name__}: {error}") from error
 
@@ -193,15 +233,29 @@ def start(service: Service, model: str | None, port: int, profile: str, progress
     name = service.application["name"]
     local_serve.deploy(application, name, service.application["route_prefix"], port)
     local_serve.wait_until_running(name, logs, progress.waiting_for)
-    return config.model_id, logs
+    return [config.model_id for config in configs], logs
+
+
+def keep_at(replicas: int, configs: list["LLMConfig"], layout: str) -> None:
+    """Give models of a serve.py, which its builder takes next, this number of replicas instead of autoscaling.
+
+    Raises:
+        CommandError: they are laid out in another way than as whole replicas.
+    """
+    if layout != WHOLE:
+        raise CommandError(f"--replicas is for whole replicas, and layout={layout} has groups or kinds of them.")
+    for config in configs:
+        options = {name: value for name, value in config.deployment_config.items() if name != "autoscaling_config"}
+        config.deployment_config = options | {"num_replicas": replicas}
 
 
 def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
     """Ask for one token until there is one: an application that runs may still be unknown to HAProxy."""
-    progress.waiting_for("the first token")
+    progress.waiting_for(f"the first token of {model_id}")
     request = {"model": model_id, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     deadline = time.monotonic() + PROXY_TIMEOUT_S
-    with httpx.Client(timeout=FIRST_TOKEN_TIMEOUT_S, trust_env=False) as client:  # no proxy on the way to ourselves
+    no_proxy = dict(trust_env=False)  # on the way to ourselves
+    with httpx.Client(timeout=FIRST_TOKEN_TIMEOUT_S, headers=service_key.headers(), **no_proxy) as client:
         while True:
             try:
                 response = client.post(f"{url}/v1/chat/completions", json=request)
@@ -219,27 +273,42 @@ def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
             time.sleep(0.2)
 
 
-def print_ready(service: Service, url: str, model_id: str, profile: str, seconds: float, logs: Path) -> None:
+def print_ready(
+    service: Service, url: str, models: list[str], args: dict[str, Any], seconds: float, logs: Path
+) -> None:
     question = "What is the capital of France?"
-    body = {"model": model_id, "messages": [{"role": "user", "content": question}], "temperature": 0}
-    options = f"{service.name} --model {model_id} --url {url}"
-    stand_in = " A small model stands in for the real one." if profile == "laptop" else ""
+    if len(models) == 1:
+        stand_in, ask, chosen = " A small model stands in for the real one.", "Ask it", f" --model {models[0]}"
+    else:
+        stand_in, ask, chosen = " Small models stand in for the real ones.", "Ask them", ""
+    with_keys = bool(args.get("api_keys"))
+    curls = "\n".join(curl_line(url, model, question, with_keys) for model in models)
+    chats = "\n".join(f"Chat with it:  scripts/chat {service.name} --model {model} --url {url}" for model in models)
+    imports = "import os\n" if with_keys else ""
+    key = f'os.environ["{service_key.VARIABLE}"]' if with_keys else '"none"'
     text = f"""
-{service.name} serves {model_id} on {url}, {seconds:.0f} s after the start.{stand_in} Ask it:
+{service.name} serves {" and ".join(models)} on {url}, \
+{seconds:.0f} s after the start.{stand_in if args["profile"] == "laptop" else ""} {ask}:
 
-curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'
+{curls}
 
-from openai import OpenAI
-client = OpenAI(base_url="{url}/v1", api_key="none")
+{imports}from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key={key})
 messages = [{{"role": "user", "content": "{question}"}}]
-for chunk in client.chat.completions.create(model="{model_id}", messages=messages, stream=True):
+for chunk in client.chat.completions.create(model="{models[0]}", messages=messages, stream=True):
     print(chunk.choices[0].delta.content or "", end="")
 
-Chat with it:  scripts/chat {options}
-Probe it:      scripts/probe {options}
+{chats}
+Probe it:      scripts/probe {service.name}{chosen} --url {url}
 Stop it:       Ctrl-C, or scripts/dev --stop
 Its logs:      {logs}"""
     out.print(text, markup=False)
+
+
+def curl_line(url: str, model: str, question: str, with_key: bool) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0}
+    key = f"""-H "Authorization: Bearer ${service_key.VARIABLE}" """ if with_key else ""
+    return f"curl {url}/v1/chat/completions {key}-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
 
 
 def stop_ray() -> None:

@@ -1,6 +1,6 @@
 """Whether a version may have more traffic: its readings against the SLO file and against the primary's."""
 
-from ops.load import Reading
+from ops.reading import Reading
 from ops.slo import Slo
 
 READINGS = {"ttft": "TTFT", "inter_token": "inter-token time"}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ops.catalogue import ROOT
 from ops.cli import CommandError
-from ops.load import Reading
+from ops.reading import Reading
 
 FOLDER = ROOT / "rollouts"
 
@@ -99,7 +99,7 @@ class Entry(Strict):
     plan: Plan | None = None
     """With `planned` only."""
     readings: dict[str, Reading] = {}
-    """Of `canary` and `primary`, with `passed`, `finished` and `rolling back`."""
+    """Of `canary` and `primary` (of each model, where there are several), with `passed`, `finished`, `rolling back`."""
     why: list[str] = []
     """Sentences."""
     resumed: bool = False

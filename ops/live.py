@@ -1,10 +1,15 @@
 """Ask the versions of a deployed service: its probe, and a small load."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from ops import client, load, probe, probe_file
+import openai
+from openai import OpenAI
+
+from ops import client, load, probe, probe_file, reading
 from ops.catalogue import Service
-from ops.load import Reading
+from ops.probe import Result
+from ops.reading import Reading
 from ops.service_state import ServiceState, Version
 from ops.slo import Load
 
@@ -19,7 +24,19 @@ def probe_failures(service: Service, state: ServiceState, version: Version, head
     file = probe_file.load(service.probe_file)
     file.model = model_of(service, version)
     results = probe.check_all(client.connect(state.url, state.token, probe.TIMEOUT_S, header), file)
+    if arguments_of(version).get("api_keys"):
+        results.append(unguarded(client.connect(state.url, state.token, probe.TIMEOUT_S, header, with_key=False)))
     return [f"probe, {result.check}: {failure}" for result in results for failure in result.failures]
+
+
+def unguarded(connection: OpenAI) -> Result:
+    """That a service with API keys asks for one."""
+    try:
+        answer = client.ask(connection, client.MODELS, {})
+    except openai.APIConnectionError as error:
+        return Result("no API key", 0, [f"the answer broke off: {error.__cause__ or error!r}"])
+    failures = [] if answer.status == 401 else [f"expected status 401 without one, got {answer.status}"]
+    return Result("no API key", answer.seconds, failures)
 
 
 def versions_of(state: ServiceState) -> dict[str, Version]:
@@ -36,15 +53,33 @@ def probe_side_by_side(service: Service, state: ServiceState) -> dict[str, list[
 
 
 def measure(service: Service, state: ServiceState, amount: Load) -> dict[str, Reading]:
-    """A reading of each version, all measured at the same time."""
-    asked = {
-        name: (client.connect(state.url, state.token, probe.TIMEOUT_S, name), model_of(service, version))
-        for name, version in versions_of(state).items()
-    }
+    """A reading of each version, and of each model where it serves several, all measured at the same time."""
+    asked = {}
+    for name, version in versions_of(state).items():
+        connection = client.connect(state.url, state.token, probe.TIMEOUT_S, name)
+        models = models_of(service, version, connection)
+        for model in models:
+            asked[reading.name_of(name, model if len(models) > 1 else "")] = (connection, model)
     return load.measure(asked, amount)
 
 
+def models_of(service: Service, version: Version, connection: OpenAI) -> list[str]:
+    """The model ids that a version answers to: the one that it was deployed with, else all that it lists."""
+    chosen = arguments_of(version).get("model")
+    if chosen:
+        return [chosen]
+    try:
+        listed = client.ask(connection, client.MODELS, {}).model_ids
+    except openai.APIConnectionError:
+        listed = ()  # the load will tell
+    return list(listed) or [model_of(service, version)]
+
+
 def model_of(service: Service, version: Version) -> str:
-    """The model id that a version answers to: a rollout may change it."""
+    """The model id that the probe of a version asks for: a rollout may change it."""
+    return arguments_of(version).get("model") or probe_file.load(service.probe_file).model
+
+
+def arguments_of(version: Version) -> dict[str, Any]:
     (application,) = version.config["applications"]
-    return application.get("args", {}).get("model") or probe_file.load(service.probe_file).model
+    return application.get("args", {})

@@ -5,40 +5,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import openai
 from openai import OpenAI
-from pydantic import BaseModel, ConfigDict
 
 from ops import client
 from ops.client import Answer
+from ops.reading import Percentiles, Reading
 from ops.slo import Load
-
-
-class Percentiles(BaseModel):
-    """In seconds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    p50: float
-    p95: float
-
-
-class Reading(BaseModel):
-    """What a load measured of one version. Times are those of answers that came whole."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    requests: int
-    errors: int
-    first_error: str = ""
-    empty_answers: int
-    ttft: Percentiles | None = None
-    """From the request to the first piece of the answer, thoughts included. None where nothing was answered."""
-    inter_token: Percentiles | None = None
-    """Between two pieces of an answer, over all answers."""
-    tokens_per_second: float | None = None
-    """Of the median answer, from its first token to its last."""
 
 
 @dataclass
@@ -71,6 +46,11 @@ def measure(asked: dict[str, tuple[OpenAI, str]], load: Load) -> dict[str, Readi
 def send(connection: OpenAI, model: str, prompt: str, output_tokens: int) -> Timed:
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": output_tokens}
     body["stream_options"] = {"include_usage": True}
+    return time_stream(connection, body)
+
+
+def time_stream(connection: OpenAI, body: dict[str, Any]) -> Timed:
+    """Send a chat request as a stream, and note when its pieces come."""
     timed, started = Timed(), time.monotonic()
     try:
         timed.times = [time.monotonic() - started for _ in client.stream(connection, body, timed.answer)]

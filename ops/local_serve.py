@@ -3,6 +3,7 @@
 Import this module only after the environment of the cluster is set: Ray Serve reads its variables at import.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +16,41 @@ from ray.util import placement_group_table
 from ops import replica_logs
 from ops.cli import CommandError
 
+START_ATTEMPTS = 3  # guess
+TOO_SLOW = "timed out during startup"  # in the message of Ray 2.59's exception
+LAPTOP_CPUS = 4  # guess: replicas on a laptop share its cores; a third engine on two would wait for one for ever
 LAPTOP_OBJECT_STORE_BYTES = 200_000_000  # nothing large passes through it; Ray would reserve 30% of the memory
 
 
 def start_ray(profile: str) -> Path:
-    """Start a Ray cluster that ends with this process; returns the folder of its logs."""
+    """Start a Ray cluster that ends with this process; returns the folder of its logs.
+
+    Ray 2.59's raylet gives its agent 15 s to start, and gives up where something else keeps the machine busy: it is
+    started again then.
+
+    Raises:
+        CommandError: it did not start in several attempts.
+    """
+    for _ in range(START_ATTEMPTS):
+        try:
+            return init_ray(profile)
+        except Exception as error:  # Ray has no class of its own for it
+            if TOO_SLOW not in str(error):
+                raise
+            stop_ray()
+    raise CommandError(
+        f"Ray did not start in {START_ATTEMPTS} attempts: its processes took too long. Is the machine busy with "
+        "something else? Stop that, and try again."
+    )
+
+
+def init_ray(profile: str) -> Path:
     context = ray.init(
         address="local",  # never one that is there already
         include_dashboard=False,
         log_to_driver=False,
         logging_level="error",
+        num_cpus=max(LAPTOP_CPUS, os.cpu_count() or 1) if profile == "laptop" else None,
         object_store_memory=LAPTOP_OBJECT_STORE_BYTES if profile == "laptop" else None,
     )
     return Path(context.address_info["session_dir"]) / "logs"

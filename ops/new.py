@@ -13,7 +13,9 @@ import typer
 from ops import catalogue, cli, slo
 from ops.application import import_application
 from ops.catalogue import ROOT, Service
+from ops.check.service_files import ServiceFiles
 from ops.cli import CommandError, out
+from ops.monitoring import alerts
 
 if TYPE_CHECKING:  # slow to import, and it greets with warnings about a machine without a GPU
     from ray.serve.llm import LLMConfig
@@ -46,6 +48,8 @@ class Shape:
     worker_nodes: str
     start_timeout_s: int
     own_env_vars: str
+    lora: dict[str, Any]
+    """Its lora_config, and an ingress; empty for a model without adapters, which has direct streaming instead."""
     checks: str
 
 
@@ -67,6 +71,7 @@ def new(
     for file, text in render(shape).items():
         (service.folder / file).write_text(text)
     copy_slo(catalogue.find(origin), service)
+    alerts.file_of(service.name).write_text(alerts.text(service, slo.load(slo.file_of(service))))
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", service.folder], cwd=ROOT, check=True)
     list_in_readme(shape)
     out.print(
@@ -75,7 +80,8 @@ def new(
         "- If its weights are gated, put its name in GATED there, and HF_TOKEN in service.yaml, as small-size-llm.\n"
         "- Write the model's shape into its models.yaml, as in those of the other services: until then scripts/check "
         "does not know whether it fits its GPUs.\n"
-        f"- Write what it promises in {slo.file_of(service).relative_to(ROOT)}: it has the figures of {shape.origin}.\n"
+        f"- Write what it promises in {slo.file_of(service).relative_to(ROOT)}: it has the figures of {shape.origin}. "
+        "Then make its alerts from them: scripts/monitoring\n"
         f"- Run it: scripts/dev {shape.name}, and in a second terminal: scripts/probe {shape.name}",
         markup=False,
     )
@@ -96,18 +102,21 @@ def check_names(service: Service, model: str) -> None:
 
 def shape_of(origin: Service, name: str | None = None, source: str | None = None) -> Shape:
     """The shape of a category's default model, for a service `name` with the model `source`; none means its own."""
+    check_one_model(origin)
     config = default_model(origin)
     name, source = name or origin.name, source or config.model_loading_config.model_source
     yaml, container = (origin.folder / "service.yaml").read_text(), (origin.folder / "Containerfile").read_text()
     deployment, engine = config.deployment_config, config.engine_kwargs
     own_env_vars = search(r"(?s)  HF_HOME: [^\n]*\n(.*?)\napplications", yaml)
     reason, _, steps = container.partition("\nFROM ")
+    checks = search(r"(?s)^checks:\n(.*)\n\Z", (origin.folder / "probe.yaml").read_text())
     folder = name.replace("-", "_")
+    model = config.model_id if name == origin.name else source.partition("/")[2].lower()
     return Shape(
         name=name,
         folder=folder,
         origin=origin.name,
-        model=config.model_id if name == origin.name else source.partition("/")[2].lower(),
+        model=model,
         source=source,
         accelerator_type=config.accelerator_type,
         gpus=gpus(config),
@@ -124,8 +133,19 @@ def shape_of(origin: Service, name: str | None = None, source: str | None = None
         worker_nodes=search(r"(?s)  worker_nodes:\n(.*?)\n\nworking_dir", yaml),
         start_timeout_s=int(origin.env_vars["VLLM_ENGINE_READY_TIMEOUT_S"]),
         own_env_vars=own_env_vars if name == origin.name else without_token(own_env_vars),
-        checks=search(r"(?s)^checks:\n(.*)\n\Z", (origin.folder / "probe.yaml").read_text()),
+        lora=config.lora_config.model_dump(exclude_unset=True) if config.lora_config else {},
+        checks=checks.replace(f"{config.model_id}:", f"{model}:"),  # in the names of adapters
     )
+
+
+def check_one_model(origin: Service) -> None:
+    """Raises CommandError: a category serves several models at once, and the templates are of a service of one."""
+    served = ServiceFiles(ROOT, origin.folder).served
+    if len(served) > 1:
+        raise CommandError(
+            f"{origin.name} serves {' and '.join(model.id for model in served)} at once, and a new service begins with "
+            f"one model. Start from another, or copy services/{origin.folder.name} and its SLO file by hand."
+        )
 
 
 def without_token(env_vars: str) -> str:

@@ -46,6 +46,14 @@ def seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
+def split_setting(setting: str) -> tuple[str, str]:
+    """Its key and value. Raises CommandError: it is no `key=value`."""
+    key, equals, value = setting.partition("=")
+    if not (key and equals):
+        raise CommandError(f"{setting} is not a setting such as model=phi-4-mini.")
+    return key, value
+
+
 def start_timeout_s(service: Service, given: str | None) -> float:
     """The longest that a version may take to run."""
     if given:

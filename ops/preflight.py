@@ -1,5 +1,6 @@
 """What a machine must offer before `scripts/dev` starts anything on it."""
 
+import random
 import resource
 import shutil
 import socket
@@ -7,15 +8,28 @@ from pathlib import Path
 
 import psutil
 
+from ops.catalogue import Service
+from ops.check.service_files import ServiceFiles
 from ops.cli import CommandError
 
 LAPTOP_MEMORY_GB = 6.0  # measured at the peak: 5.5, see "What to expect" in README.md
+ENGINE_MEMORY_GB = 3.0  # of each further engine; measured at rest: 2.1 and 2.8, see services/multi_model/README.md
+PORTS = range(24_000, 30_000)
+"""Between those that Ray gives its workers and NIXL and those of Serve's replicas, and below those that the system
+gives to whoever asks: a run binds its ports half a minute after they were found free, and Ray takes dozens of the
+system's meanwhile."""
 LAPTOP_DISK_GB = 2.0  # 0.3 for the model, the rest a guess: logs, and room for what Ray spills
 
 
+_spoken_for: set[int] = set()
+"""Ports that this process is going to use, and may not have bound yet."""
+
+
 def check_port(port: int) -> None:
+    """That it is free; from then on `free_port` does not give it. Raises CommandError: somebody listens on it."""
     if not is_free(port):
         raise CommandError(f"Port {port} is taken by {listener(port)}. Stop that, or choose another with --port.")
+    _spoken_for.add(port)
 
 
 def is_free(port: int) -> bool:
@@ -28,13 +42,15 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(preferred: int) -> int:
-    """`preferred` if it is free, else one that the system picks."""
-    if is_free(preferred):
-        return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port() -> int:
+    """A free port, picked at random, so that two runs that start at the same time do not get the same one.
+
+    Never one that this process has got or checked before.
+    """
+    ports = random.sample(PORTS, len(PORTS))
+    chosen = next(port for port in ports if port not in _spoken_for and is_free(port))
+    _spoken_for.add(chosen)
+    return chosen
 
 
 def listener(port: int) -> str:
@@ -46,9 +62,20 @@ def listener(port: int) -> str:
     return "a process that this user cannot see"
 
 
-def check_memory(versions: int = 1) -> None:
-    """Raises CommandError where the memory does not hold so many runs of the laptop profile."""
-    available_gb, needed_gb = psutil.virtual_memory().available / 1e9, versions * LAPTOP_MEMORY_GB
+def engines(service: Service) -> int:
+    """How many run at least: one for each model that is served at once. Asks no Ray, which takes long to import."""
+    return max(1, len(ServiceFiles(service.folder.parents[1], service.folder).served))
+
+
+def check_memory(engines: int = 1, versions: int = 1) -> None:
+    """Raises CommandError where the memory does not hold so many runs of the laptop profile.
+
+    Args:
+        engines: of each run: one for each model that is served at once.
+        versions: runs beside each other.
+    """
+    available_gb = psutil.virtual_memory().available / 1e9
+    needed_gb = versions * (LAPTOP_MEMORY_GB + (engines - 1) * ENGINE_MEMORY_GB)
     if available_gb < needed_gb:
         raise CommandError(
             f"The laptop profile needs {needed_gb:.0f} GB of free memory, and {available_gb:.1f} GB are there. "

@@ -11,7 +11,7 @@ import openai
 import typer
 from openai import OpenAI
 
-from ops import catalogue, cli, client, probe_file
+from ops import catalogue, cli, client, probe_file, service_key
 from ops.cli import CommandError, out
 from ops.client import Answer
 from ops.probe_file import Check, ProbeFile
@@ -63,7 +63,10 @@ def check_reachable(connection: OpenAI) -> None:
             "scripts/dev starts a service."
         ) from None
     if answer.status in (401, 403):
-        raise CommandError(f"{connection.base_url} answers {answer.status}: give its token with --api-key.")
+        raise CommandError(
+            f"{connection.base_url} answers {answer.status}. Give the token of an Anyscale service with --api-key; "
+            f"where it has api_keys, also a key: export {service_key.VARIABLE}=<the key>"
+        )
 
 
 def check_all(connection: OpenAI, probe: ProbeFile) -> list[Result]:
@@ -92,8 +95,9 @@ def failures(check: Check, model: str, answer: Answer) -> list[str]:
         )
     if expect.error and expect.error.lower() not in answer.error.lower():
         failed.append(f"expected an error with {expect.error!r}, got {answer.error[:300]!r}")
-    if expect.lists_model and model not in answer.model_ids:
-        failed.append(f"expected model {model} in the list, got {', '.join(answer.model_ids)}")
+    for listed in [*expect.lists_models, *([model] if expect.lists_model else [])]:
+        if listed not in answer.model_ids:
+            failed.append(f"expected model {listed} in the list, got {', '.join(answer.model_ids)}")
     if expect.follows_schema:
         failed += schema_failures("content", answer.content, check.answer_schema())
     if expect.calls_tool is not None:

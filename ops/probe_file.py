@@ -33,6 +33,8 @@ class Expectation(Strict):
     """The content is JSON and valid against the request's own response_format."""
     lists_model: bool = False
     """The answer of /v1/models has the probe's model id."""
+    lists_models: list[str] = []
+    """The answer of /v1/models has each of these."""
     error: str | None = None
     """Text that the error's message contains, in any case of letters."""
 

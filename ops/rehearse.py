@@ -185,7 +185,7 @@ def rehearse(service: ServiceArgument, as_json: JsonOption = False) -> None:
     Example: scripts/rehearse small-size-llm
     """
     chosen = catalogue.find(service)
-    preflight.check_memory(versions=2)
+    preflight.check_memory(preflight.engines(chosen), versions=2)
     preflight.check_disk(CACHE, Path(tempfile.gettempdir()))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(cli.CANNOT))  # so that what was started is stopped then, too
     with stage(chosen) as opened:

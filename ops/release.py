@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 
 from ops import strict_yaml
-from ops.application import import_application
+from ops.application import served
 from ops.catalogue import ROOT, Service
 from ops.check.upload import contents
 from ops.cli import CommandError
 from ops.journal import Previous
+from ops.options import split_setting
 from ops.service_state import Target, Version
 
 FILE = "service.yaml"
@@ -31,6 +32,11 @@ class Release:
     config: dict[str, Any]
     """The service.yaml, without the values of secrets."""
     secrets: dict[str, str] = field(repr=False)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of its application."""
+        return self.config["applications"][0].get("args", {})
 
     def write(self, folder: Path) -> Path:
         """Write its service.yaml into a folder, as a record of what was deployed; returns the file."""
@@ -59,7 +65,7 @@ def of_service(service: Service, target: Target, settings: Iterable[str], image_
         config.pop("containerfile", None)  # the SDK would build it all the same
         config["image_uri"] = image_uri
     (application,) = config["applications"]
-    if new := dict(split(setting) for setting in settings):
+    if new := dict(map(split_setting, settings)):
         application["args"] = application.get("args", {}) | new
         check_args(service, application["args"])
     check(config)
@@ -113,21 +119,9 @@ def previous_of(version: Version, target: Target, public: dict[str, str]) -> Pre
     return Previous(version=version.name, config=config, secrets=sorted(set(env_vars) - set(config["env_vars"])))
 
 
-def split(setting: str) -> tuple[str, str]:
-    key, equals, value = setting.partition("=")
-    if not (key and equals):
-        raise CommandError(f"{setting} is not a setting such as model=phi-4-mini.")
-    return key, value
-
-
 def check_args(service: Service, args: dict[str, Any]) -> None:
-    category, _ = import_application(service)
-    from serving.app import AppArgs, choose
-
-    try:
-        choose(category.MODELS, AppArgs(**args | {"profile": "laptop"}), category.GATED)  # the token is asked for below
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    """Raises CommandError: the service's builder does not take these arguments."""
+    served(service, args | {"profile": "laptop"})  # the token is asked for below
 
 
 def check(config: dict[str, Any]) -> None:

@@ -1,52 +1,28 @@
 """A page about one deploy or rollout, made from its journal: what was decided and why, and what was measured."""
 
-import io
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
-from markupsafe import Markup
-
 from ops.gate import READINGS, ms, value
 from ops.journal import Entry, Journal, Plan, State
-from ops.load import Reading
+from ops.page import FIRST, INK, SECOND, SIZE, Plot, render, svg
+from ops.reading import Reading, by_model
 
 if TYPE_CHECKING:  # slow to import, and other commands draw nothing
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TEMPLATE = "report.html.jinja"  # not in templates/: scripts/new makes a file of a service from each one there
-INK = "#010203"  # becomes the colour of the page's text, which a dark colour scheme changes
-COLORS = {"canary": "#2f81f7", "primary": "#d9730d"}  # stand out from white and from black
+# Not in templates/: scripts/new makes a file of a service from each one there.
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+COLORS = {"canary": FIRST, "primary": SECOND}
 MARKERS = {"canary": "o", "primary": "s"}
-STYLE = {
-    "svg.fonttype": "none",  # text stays text
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "legend.frameon": False,
-    "legend.handlelength": 3,
-    "savefig.transparent": True,
-}
 STILL_TO_COME = {State.DEPLOYING, State.MOVING}  # the weight of such an entry
-SIZE = (4.4, 2.8)  # inches; at most a phone's width, so that the text in it stays readable there
 
 Reader = Callable[[Reading], float | None]
 
@@ -62,29 +38,16 @@ class Moment:
     """Since the first entry."""
 
 
-@dataclass(frozen=True)
-class Plot:
-    title: str
-    alt: str
-    svg: Markup
-
-
 def write(journal: Journal) -> Path:
     """Make report.html beside the journal. It is one file: it needs nothing else to be read anywhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"lasting": lasting, "ms": ms, "utc": utc}
     entries = journal.entries()
     plan, history = entries[0].plan, moments(entries)
     measured = first_with(history, "readings")
-    page = environment.get_template(TEMPLATE).render(
+    page = render(
+        TEMPLATE,
+        {"lasting": lasting, "ms": ms, "utc": utc},
         plan=plan,
-        verdict=verdict(plan, history),
+        heading=verdict(plan, history),
         decision=decision(plan, history),
         reasons=first_with(history, "why"),
         history=history,
@@ -189,11 +152,24 @@ def time_unit(span_s: float) -> tuple[str, int]:
 
 def reading_plots(measured: list[Moment]) -> list[Plot]:
     """What was measured at each step; a plot of times without a single value is left out."""
-    if not measured:
-        return []
-    plots = [percentile_plot(measured, name, title) for name, title in READINGS.items()]
-    speed = line_plot(measured, "Speed of the median answer", "tokens/s", {"": lambda got: got.tokens_per_second})
-    return [plot for plot in [*plots, speed, failure_plot(measured)] if plot]
+    models = dict.fromkeys(model for moment in measured for model in by_model(moment.entry.readings))
+    return [
+        plot for model in models for plot in plots_of_model(model, [of_model(moment, model) for moment in measured])
+    ]
+
+
+def of_model(moment: Moment, model: str) -> Moment:
+    """With the readings of one model, by version."""
+    readings = by_model(moment.entry.readings).get(model, {})
+    return replace(moment, entry=moment.entry.model_copy(update={"readings": readings}))
+
+
+def plots_of_model(model: str, measured: list[Moment]) -> list[Plot]:
+    whose = f", {model}" if model else ""
+    plots = [percentile_plot(measured, name, f"{title}{whose}") for name, title in READINGS.items()]
+    readers = {"": lambda got: got.tokens_per_second}
+    speed = line_plot(measured, f"Speed of the median answer{whose}", "tokens/s", readers)
+    return [plot for plot in [*plots, speed, failure_plot(measured, whose)] if plot]
 
 
 def percentile_plot(measured: list[Moment], name: str, title: str) -> Plot | None:
@@ -232,9 +208,9 @@ def numbers(measured: list[Moment], version: str, read: Reader) -> list[float]:
     return [math.nan if value is None else value for value in values]
 
 
-def failure_plot(measured: list[Moment]) -> Plot:
+def failure_plot(measured: list[Moment], whose: str) -> Plot:
     """Bars, as lines at zero would hide each other."""
-    title = "Errors and empty answers"
+    title = f"Errors and empty answers{whose}"
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -275,22 +251,6 @@ def step_label(moment: Moment) -> str:
 
 def alt_text(title: str) -> str:
     return f"{title} at each step. The table below has the numbers."
-
-
-def svg(name: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> Markup:
-    """What `draw` draws, as an element to put into a page."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(size, layout="constrained")
-        draw(figure)
-        figure.savefig(text, format="svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"]))
-    element = text.getvalue()[text.getvalue().index("<svg") :]
-    element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace(INK, "currentColor")
-    prefix = re.sub(r"\W", "-", name)  # the plots of a page are one document, where an id may occur once
-    return Markup(re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", element))
 
 
 def utc(time: datetime) -> str:

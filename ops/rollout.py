@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ops import catalogue, cli, deploy_plan, journal, release, report, service_state, slo
+from ops import catalogue, cli, deploy_plan, journal, release, report, service_key, service_state, slo
 from ops.canary import Rollout
 from ops.catalogue import ROOT, Service
 from ops.check import before_deploy
@@ -73,6 +73,7 @@ def rollout(
         else:
             new = release.of_service(chosen, target, settings or [], image_uri)
             before_deploy.refuse_findings(chosen, force or [])
+            service_key.check(new.arguments)
             running = running_service(chosen, target)
             shown = str(slo_file.relative_to(ROOT) if slo_file.is_relative_to(ROOT) else slo_file)
             plan = deploy_plan.make("rollout", chosen, new, running, timeout_s, percents, bake_s, shown)

@@ -1,30 +1,14 @@
-"""YAML as the Anyscale SDK reads it (PyYAML's safe loader), except that a key given twice is an error."""
+"""YAML files of this repository, read strictly."""
 
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from ops.cli import CommandError
+from serving import strict_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys and says nothing; the first then looks as if it had an effect."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        first_lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # << may come twice
-                continue
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if key in first_lines:
-                raise ValueError(f"{self.name}: {key} is given twice, in lines {first_lines[key]} and {line}.")
-            first_lines[key] = line
-        return super().construct_mapping(node, deep)
 
 
 def load(file: Path) -> Any:
@@ -33,11 +17,7 @@ def load(file: Path) -> Any:
     Raises:
         ValueError: a key is given twice, or the file is not YAML. The message names file and line.
     """
-    with file.open() as opened:
-        try:
-            return yaml.load(opened, _StrictLoader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{file} is not valid YAML: {error}") from None
+    return strict_yaml.loads(file.read_text(), str(file))
 
 
 def load_as(model: type[Model], file: Path, what: str) -> Model:

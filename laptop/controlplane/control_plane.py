@@ -12,6 +12,7 @@ from laptop.controlplane.images import Images
 from laptop.controlplane.packages import Packages
 from laptop.controlplane.records import ComputeConfig, Rollout, Service, Version, new_id
 from laptop.controlplane.version_process import VersionProcesses
+from ops import preflight
 
 CLOUDS = {"cld_rehearsal": "rehearsal", "cld_other": "other"}
 DEFAULT_CLOUD = "cld_rehearsal"
@@ -121,7 +122,7 @@ class ControlPlane:
         """A new service, or a terminated one with its id and address."""
         version = self._new_version(wish, weight=100)
         wants_token = wish.config is None or wish.config.access.use_bearer_token
-        port = terminated.port if terminated else self.processes.free_port()
+        port = terminated.port if terminated else preflight.free_port()
         token = secrets.token_urlsafe(16) if wants_token else None
         service = Service(
             name=wish.name,

@@ -13,41 +13,26 @@ import psutil
 
 from laptop.controlplane.version_spec import Report, Spec
 from ops import preflight
-from ops.cluster_env import HAPROXY_PORTS, cluster_env
+from ops.cluster_env import cluster_env
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STOP_TIMEOUT_S = 60  # guess: stopping Ray takes up to 10 s on an idle machine
 
 
-class Ports:
-    """Free ports of this machine, none given twice: two versions that start at once must not get the same.
-
-    They lie between those of Ray's workers and those that the system gives to whoever asks for any: a version binds its
-    port half a minute after it was found free, and Ray takes dozens of the system's meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._next = iter(range(20_000, 32_768))
-
-    def take(self) -> int:
-        return next(port for port in self._next if preflight.is_free(port))
-
-
 class VersionProcess:
     """One running Serve application with its Ray cluster."""
 
-    def __init__(self, folder: Path, application: dict[str, Any], env_vars: dict[str, str], ports: Ports) -> None:
+    def __init__(self, folder: Path, application: dict[str, Any], env_vars: dict[str, str]) -> None:
         """Start it from `folder`/tree; its files are beside that.
 
         Args:
             folder: the version's folder, with its unpacked package in `tree`.
             application: an entry of `applications`, as in a service.yaml.
             env_vars: those of the service.
-            ports: where its ports come from.
         """
         tree = folder / "tree"
         self.log = folder / "log"
-        self.port = ports.take()
+        self.port = preflight.free_port()
         self._report_file = folder / "report.json"
         spec = Spec(
             name=application.get("name", "default"),
@@ -63,7 +48,7 @@ class VersionProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "laptop.controlplane.run_version", spec_file],
                 cwd=tree,
-                env=environment(env_vars, tree, ports),
+                env=environment(env_vars, tree),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -99,12 +84,12 @@ class VersionProcess:
         return True
 
 
-def environment(env_vars: dict[str, str], tree: Path, ports: Ports) -> dict[str, str]:
+def environment(env_vars: dict[str, str], tree: Path) -> dict[str, str]:
     """The environment of a version's process: the tree's modules come first, then those of this checkout."""
     env = os.environ | cluster_env(env_vars, tree)
     env.pop("RAY_ADDRESS", None)  # a cluster of its own
     env["PYTHONPATH"] = os.pathsep.join([str(tree), str(CHECKOUT)])
-    return env | {name: str(ports.take()) for name in HAPROXY_PORTS}
+    return env
 
 
 def kill_session(session: int) -> None:
@@ -123,11 +108,7 @@ class VersionProcesses:
     def __init__(self, folder: Path, reuse: bool) -> None:
         self._folder = folder
         self._reuse = reuse
-        self._ports = Ports()
         self._processes: dict[str, VersionProcess] = {}
-
-    def free_port(self) -> int:
-        return self._ports.take()
 
     def folder(self, version_id: str) -> Path:
         return self._folder / "versions" / version_id
@@ -140,7 +121,7 @@ class VersionProcesses:
         key = json.dumps([package, runs, env_vars], sort_keys=True) if self._reuse else version_id
         there = self._processes.get(key)
         if there is None or there.report().state == "UNHEALTHY":
-            self._processes[key] = VersionProcess(self.folder(version_id), application, env_vars, self._ports)
+            self._processes[key] = VersionProcess(self.folder(version_id), application, env_vars)
         return self._processes[key]
 
     def stop(self, process: VersionProcess) -> bool:

@@ -83,7 +83,7 @@ def stage(service: Service, *, reuse: bool = False) -> Iterator[Stage]:
     Raises:
         CommandError: the control plane does not start.
     """
-    port = preflight.free_port(9000)
+    port = preflight.free_port()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as temporary:
         folder = Path(temporary)
         shutil.copytree(ROOT, folder / "repository", ignore=shutil.ignore_patterns(*NOT_COPIED))

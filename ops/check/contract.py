@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 
+from ops.check.engine_values import mapping, sequence
 from ops.check.finding import Finding, Place
+from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
 
 FROM = re.compile(r"\s*FROM\s+(\S+)", re.IGNORECASE)
+MODELS_PATH = "/v1/models"
 PINNED = re.compile(r"\b(vllm|ray)(?:\[[\w,]*\])?\s*(==|>=|~=|<=|<|>)\s*[\w.]+")
 
 
@@ -15,7 +18,10 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
     yield from pinned_apart(files)
     yield from names(files)
     yield from model_of_args(files)
-    yield from model_of_probe(files)
+    unclear = list(model_ids(files))
+    yield from unclear
+    if not unclear:
+        yield from models_of_probe(files)
     yield from slo(files)
     yield from token(files)
     yield from laptop(files)
@@ -87,7 +93,15 @@ def is_service(files: ServiceFiles, import_path: str) -> bool:
 
 def model_of_args(files: ServiceFiles) -> Iterator[Finding]:
     given = files.arguments.get("model")
-    if given is not None and files.serve.models and given not in files.serve.models:
+    if given is not None and not files.serve.chooses:
+        yield files.finding(
+            "model-where-all-are-served",
+            files.yaml.place("applications", 0, "args", "model"),
+            what=f"service.yaml chooses the model {given}, and the builder serves {and_list(files.served)} at once.",
+            why="The builder refuses the argument on the head node, and the deploy fails.",
+            fix="Take it out: requests name the model.",
+        )
+    elif given is not None and files.serve.models and given not in files.serve.models:
         yield files.finding(
             "no-such-model",
             files.yaml.place("applications", 0, "args", "model"),
@@ -97,16 +111,73 @@ def model_of_args(files: ServiceFiles) -> Iterator[Finding]:
         )
 
 
-def model_of_probe(files: ServiceFiles) -> Iterator[Finding]:
-    probed, deployed = files.probe.get("model"), files.model
-    if isinstance(probed, str) and deployed and probed != deployed.id:
+def model_ids(files: ServiceFiles) -> Iterator[Finding]:
+    """Models of one id, and models that MODELS calls otherwise than their id."""
+    seen = set()
+    for name, model in files.serve.entries:
+        place = model.place("model_loading_config", "model_id")
+        if model.id in seen:
+            yield files.finding(
+                "model-id-twice",
+                place,
+                what=f"Two models of serve.py have the model_id {model.id}.",
+                why="Requests tell models apart by it. Ray refuses to serve two of one id, and of two to choose from "
+                "one is never found.",
+                fix=f"Give the second its own, such as the name that it has in MODELS: {name}.",
+            )
+        elif name != model.id:
+            yield files.finding(
+                "model-id-differs",
+                place,
+                what=f"The model that MODELS calls {name} has the model_id {model.id}.",
+                why="`args` and commands go by the name, requests by the model_id: who knows one gets 404 for it.",
+                fix="Write the same for both.",
+            )
+        seen.add(model.id)
+
+
+def models_of_probe(files: ServiceFiles) -> Iterator[Finding]:
+    """Models that the probe asks for and nobody serves, and models that are served and that it does not ask for."""
+    default, served, asked = files.probe.get("model"), [model.id for model in files.served], set()
+    if not served or not isinstance(default, str):
+        return
+    if default not in served:
+        yield not_served(files, default, files.probe.place("model"))
+    for index, check in enumerate(sequence(files.probe.get("checks"))):
+        named = mapping(mapping(check).get("request")).get("model")
+        if mapping(mapping(check).get("expect")).get("status", 200) != 200 or mapping(check).get("path") == MODELS_PATH:
+            continue
+        asked.add(base_model(named or default))
+        if isinstance(named, str) and base_model(named) not in served:
+            yield not_served(files, named, files.probe.place("checks", index, "request", "model"))
+    for name in [name for name in served if name not in asked and len(served) > 1]:
         yield files.finding(
-            "probe-of-another-model",
-            files.probe.place("model"),
-            what=f"probe.yaml asks for {probed}, and service.yaml deploys {deployed.id}.",
-            why="Every check of the probe would get 404 from a service that works, and a rollout would be rolled back.",
-            fix=f"Write {deployed.id} in probe.yaml, or deploy {probed}.",
+            "probe-leaves-a-model-out",
+            files.probe.place("checks"),
+            what=f"No check of probe.yaml asks {name}, which is served beside {and_list(files.served, name)}.",
+            why="A version whose answers of that model are wrong passes its probe, and gets all traffic.",
+            fix=f"Add a check whose request has model: {name}.",
         )
+
+
+def not_served(files: ServiceFiles, asked: str, place: Place) -> Finding:
+    served = and_list(files.served)
+    return files.finding(
+        "probe-of-another-model",
+        place,
+        what=f"probe.yaml asks for {asked}, and service.yaml deploys {served}.",
+        why="The check would get 404 from a service that works, and a rollout would be rolled back.",
+        fix=f"Write {served} in probe.yaml, or deploy {asked}.",
+    )
+
+
+def base_model(name: object) -> str:
+    """Of `base:adapter`, which is how requests name a LoRA adapter."""
+    return str(name).partition(":")[0]
+
+
+def and_list(models: list[Model], without: str = "") -> str:
+    return " and ".join(model.id for model in models if model.id != without)
 
 
 def slo(files: ServiceFiles) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from ops.check import (
+    adapters,
     dead_settings,
     engine_arguments,
     engine_combinations,
@@ -25,6 +26,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
             dead_settings.findings(files),
             parallelism.findings(files),
             engine_combinations.findings(files),
+            adapters.findings(files),
             engine_routing.findings(files),
             engine_environment.quick_findings(files),
             engine_requests.quick_findings(files),

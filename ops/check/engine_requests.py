@@ -20,8 +20,9 @@ def checks(files: ServiceFiles) -> Iterator[tuple[int, dict[str, Any], dict[str,
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
     """Budgets of thinking tokens that vLLM refuses. Source: InputProcessor of vLLM 0.27."""
-    engine = mapping(files.model.engine) if files.model else {}
     for index, check, request in checks(files):
+        model = files.models.get(str(request.get("model"))) or files.model
+        engine = mapping(model.engine) if model else {}
         if "thinking_token_budget" not in request or mapping(check.get("expect")).get("status", 200) != 200:
             continue
         place = files.probe.place("checks", index, "request", "thinking_token_budget")

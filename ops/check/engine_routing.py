@@ -12,13 +12,16 @@ from ops.check.service_files import ServiceFiles
 DIRECT_STREAMING = "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 FORWARD_BODY = "RAY_SERVE_INGRESS_REQUEST_ROUTER_FORWARD_BODY"
-READ_THE_PROMPT = ("PrefixCacheAffinityRouter", "KVAwareRouter")
+RAYS_PREFIX_ROUTER = "PrefixCacheAffinityRouter"
+PREFIX_ROUTERS = (RAYS_PREFIX_ROUTER, "PrefixRouter")
+READ_THE_PROMPT = (*PREFIX_ROUTERS, "KVAwareRouter")
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
     yield from without_haproxy(files)
     for arguments, place_of in builds(files):
         yield from ingress_settings(files, arguments, place_of)
+    yield from routing_argument(files)
     for model in files.models.values():
         yield from adapters(files, model)
         yield from prompt_routers(files, model)
@@ -59,8 +62,9 @@ def ingress_settings(files: ServiceFiles, arguments: dict[str, Any], place_of: A
     """What build_openai_app of Ray 2.59 refuses with direct streaming, and Serve with HAProxy."""
     refused = "Ray refuses the application."
     if files.env_vars.get(DIRECT_STREAMING) == "1":
+        several = len(sequence(arguments.get("llm_configs"))) > 1
         for name in ("ingress_cls_config", "ingress_deployment_config"):
-            if arguments.get(name):
+            if arguments.get(name) and not several:
                 yield files.finding(
                     "direct-streaming",
                     place_of(name),
@@ -69,10 +73,10 @@ def ingress_settings(files: ServiceFiles, arguments: dict[str, Any], place_of: A
                     fix="Take it away: `deployment_config` of the model is for its replicas. Or turn direct streaming "
                     f"off: take {DIRECT_STREAMING} out of `env_vars`.",
                 )
-        if len(sequence(arguments.get("llm_configs"))) > 1:
+        if several:
             yield files.finding(
                 "direct-streaming",
-                place_of("llm_configs"),
+                files.yaml.place("env_vars", DIRECT_STREAMING),
                 what=f"{len(arguments['llm_configs'])} models are served with direct streaming, which takes one.",
                 why=refused,
                 fix="Deploy a service for each model, or turn direct streaming off: take "
@@ -118,6 +122,22 @@ def place_of_router(model: Model) -> Place:
     return model.place("deployment_config", "request_router_config", "request_router_class")
 
 
+def sees_no_prompt(files: ServiceFiles) -> bool:
+    return files.direct_streaming and files.env_vars.get(FORWARD_BODY) != "1"
+
+
+def routing_argument(files: ServiceFiles) -> Iterator[Finding]:
+    if files.arguments.get("routing") == "prefix" and sees_no_prompt(files):
+        yield files.finding(
+            "request-router",
+            files.yaml.place("applications", 0, "args", "routing"),
+            what=f"`routing` is prefix, and {FORWARD_BODY} is not set.",
+            why="HAProxy then does not send the prompt to the router: serving/routing.py refuses to build the "
+            "application.",
+            fix=f'Set {FORWARD_BODY}: "1" in `env_vars`, or take `routing: session`, which needs a header only.',
+        )
+
+
 def prompt_routers(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     """Routers that read the prompt, where they do not get it."""
     name = router_class(router_config(model))
@@ -129,7 +149,16 @@ def prompt_routers(files: ServiceFiles, model: Model) -> Iterator[Finding]:
             why="What it chooses by is only built in the router of direct streaming; elsewhere any replica is taken.",
             fix=f'Set {HAPROXY}, {DIRECT_STREAMING} and {FORWARD_BODY} to "1", or take another router.',
         )
-    elif name in READ_THE_PROMPT and files.direct_streaming and files.env_vars.get(FORWARD_BODY) != "1":
+    elif name == RAYS_PREFIX_ROUTER and files.direct_streaming:
+        yield files.finding(
+            "prefix-router",
+            place_of_router(model),
+            what=f"{name} is set with direct streaming.",
+            why="There, Ray 2.59 does not tell it which replica was taken: it remembers no prompt and sends all "
+            "requests to one replica.",
+            fix="Take it away and write `routing: prefix` in `args` of service.yaml, which sets one that works.",
+        )
+    elif name in READ_THE_PROMPT and sees_no_prompt(files):
         yield files.finding(
             "request-router",
             place_of_router(model),
@@ -143,7 +172,8 @@ def prompt_routers(files: ServiceFiles, model: Model) -> Iterator[Finding]:
 def prefix_router(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     """Defaults of PrefixCacheAffinityRouter.initialize_state in Ray 2.59 that do harm in production."""
     config = router_config(model)
-    if router_class(config) != "PrefixCacheAffinityRouter":
+    name = router_class(config)
+    if name not in PREFIX_ROUTERS:
         return
     arguments = mapping(config.get("request_router_kwargs"))
     way = ("deployment_config", "request_router_config", "request_router_kwargs")
@@ -152,7 +182,7 @@ def prefix_router(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         yield files.finding(
             "prefix-router",
             model.place(*way, "imbalanced_threshold"),
-            what="PrefixCacheAffinityRouter has no `imbalanced_threshold`.",
+            what=f"{name} has no `imbalanced_threshold`.",
             why="By default it is infinite: prompts that begin alike all go to one replica, however long its queue is.",
             fix="Add `imbalanced_threshold=10` to `request_router_kwargs`: the difference of queue lengths from which "
             "on the load decides. The 10 is a guess to start from.",
@@ -161,7 +191,7 @@ def prefix_router(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         yield files.finding(
             "prefix-router",
             model.place(*way, "do_eviction"),
-            what="PrefixCacheAffinityRouter does not have `do_eviction=True`.",
+            what=f"{name} does not have `do_eviction=True`.",
             why="It then remembers the prompts of all requests, and its actor's memory grows until it is killed.",
             fix="Add `do_eviction=True` to `request_router_kwargs`.",
         )

@@ -10,15 +10,14 @@ from ops.check.engine_values import mapping, number
 from ops.check.finding import Finding, Place
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
-from ops.cli import CommandError
 from ops.hardware import Accelerator
 from ops.memory import Estimate, NotKnown
+from ops.memory.engine import GIB
 from ops.model_facts import ModelFacts
 
 TYPICAL_TOKENS = 1500
 """Of a request with its answer; guess: a conversation of 1,000 tokens and an answer of 500. A service that cannot hold
 as many of these as its autoscaling aims at would preempt all day. Few services could hold as many of max_model_len."""
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,13 @@ class Fit:
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
-    try:
-        facts = model_facts.read(files.folder)
-    except CommandError as error:
-        yield facts_that_cannot_be_read(files, str(error))
-        return
+    if files.facts_fault:
+        yield facts_that_cannot_be_read(files)
     for model in files.models.values():
-        if model.source in facts:
-            yield from differing_facts(files, model, facts[model.source])
-            yield from undivided_heads(files, model, facts[model.source])
-            yield from context_beyond_the_model(files, model, facts[model.source])
+        if facts := files.facts.get(model.source):
+            yield from differing_facts(files, model, facts)
+            yield from undivided_heads(files, model, facts)
+            yield from context_beyond_the_model(files, model, facts)
     for fit in fits(files):
         yield from model_that_does_not_fit(files, fit)
         yield from too_small_kv_cache(files, fit)
@@ -66,10 +62,9 @@ def fits(files: ServiceFiles) -> Iterator[Fit]:
 
 def look(files: ServiceFiles, model: Model) -> Fit | str:
     """What a model takes of its GPUs, or in a sentence why that is not known."""
-    try:
-        facts = model_facts.read(files.folder).get(model.source)
-    except CommandError:
+    if files.facts_fault:
         return "models.yaml cannot be read."
+    facts = files.facts.get(model.source)
     if facts is None:
         return f"{model.source} is not in models.yaml."
     name = model.get("accelerator_type")
@@ -78,20 +73,23 @@ def look(files: ServiceFiles, model: Model) -> Fit | str:
         return f"{name} is not in ops/hardware.yaml." if name else "it names no accelerator_type."
     if heads_fault(facts, mapping(model.engine).get("tensor_parallel_size")):
         return "its attention heads cannot be shared out among its GPUs."
-    env_vars = files.env_vars | mapping(model.get("runtime_env", "env_vars"))
-    engine = mapping(model.engine) | ({"enable_lora": True} if model.get("lora_config") else {})
     try:
-        estimate = memory.estimate(facts, engine, accelerator.memory_bytes, gpu=accelerator.name, env=env_vars)
+        return Fit(model, facts, accelerator, estimate_of(files, model, facts, accelerator))
     except NotKnown as unknown:
         return str(unknown)
-    return Fit(model, facts, accelerator, estimate)
 
 
-def facts_that_cannot_be_read(files: ServiceFiles, fault: str) -> Finding:
+def estimate_of(files: ServiceFiles, model: Model, facts: ModelFacts, accelerator: Accelerator) -> Estimate:
+    """What a model takes of such a GPU, with all that the service sets for it. Raises NotKnown."""
+    env_vars = files.env_vars | mapping(model.get("runtime_env", "env_vars"))
+    return memory.estimate(facts, mapping(model.engine), accelerator.memory_bytes, gpu=accelerator.name, env=env_vars)
+
+
+def facts_that_cannot_be_read(files: ServiceFiles) -> Finding:
     return files.finding(
         "model-facts",
         Place(files.folder / "models.yaml", 1),
-        what=fault,
+        what=files.facts_fault,
         why="Without the facts of its models nobody can say whether the service fits its GPUs.",
         fix="Correct it; the models.yaml of the other services shows how facts are written.",
     )

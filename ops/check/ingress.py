@@ -4,14 +4,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ops.check.engine_values import mapping
 from ops.check.finding import Finding, Place
-from ops.check.scaling import most_replicas
+from ops.check.scaling import most_replicas, whole
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
 from ops.check.timeouts import number
 
 GRPC_BYTES = 4 * 2**20  # default of RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH
 IMAGE_BYTES = 4_000_000  # guess: a photo of a telephone, in base64
+AUTO_REPLICAS = 100  # the most of num_replicas: auto in Ray 2.59
+DIRECT_STREAMING = 'set RAY_SERVE_ENABLE_HA_PROXY and RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING to "1" in env_vars.'
 INGRESS_BATCH_MS = 50  # default of stream_batching_interval_ms
 
 
@@ -25,27 +28,40 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def builds(files: ServiceFiles) -> list[tuple[dict[str, Any], Place]]:
-    """The arguments of each application that is built, and where; those in service.yaml too."""
-    from_python = [(build.arguments, build.place) for build in [*files.serve.on_import, *files.serve.built]]
+    """The arguments of each application that is built, and where serve.py has it built; those in service.yaml too."""
+    from_python = [(build.arguments, build.caller) for build in [*files.serve.on_import, *files.serve.built]]
     declared = files.arguments if "llm_configs" in files.arguments else None
     return from_python or ([(declared, files.yaml.place("applications", 0, "args"))] if declared else [])
 
 
 def one_replica(files: ServiceFiles) -> Iterator[Finding]:
+    at_once = sum(most_replicas(model) for model in files.served)
+    busiest = max(files.models.values(), key=most_replicas, default=None)
     for arguments, place in builds(files):
-        given = arguments.get("ingress_deployment_config")
-        said = isinstance(given, dict) and ({"num_replicas", "autoscaling_config"} & given.keys())
-        busiest = max(files.models.values(), key=most_replicas, default=None)
-        if not said and busiest and most_replicas(busiest) > 1:
+        options = mapping(arguments.get("ingress_deployment_config"))
+        if busiest and max(at_once, most_replicas(busiest)) > 1 and ingress_replicas(options) == 1:
+            several = len(files.served) > 1
+            names = " and ".join(model.id for model in files.served) if several else busiest.id
             yield files.finding(
                 "one-ingress-replica",
                 place,
-                what=f"{busiest.id} gets up to {most_replicas(busiest)} replicas, behind one replica of the ingress.",
+                what=f"{names} {'get' if several else 'gets'} up to {max(at_once, most_replicas(busiest))} replicas, "
+                "behind one replica of the ingress.",
                 why="Ray Serve LLM gives the ingress one replica and never more unless told to. Every token passes "
                 "through it: more replicas of the model add hardly any throughput.",
-                fix='Set RAY_SERVE_ENABLE_HA_PROXY and RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING to "1" in env_vars, '
-                "which leaves the ingress out, or give ingress_deployment_config a num_replicas of two per replica.",
+                fix="Give ingress_deployment_config a num_replicas of two per replica"
+                + ("." if several else f", or leave the ingress out: {DIRECT_STREAMING}"),
             )
+
+
+def ingress_replicas(options: dict[str, Any]) -> int:
+    """The most that there ever are with these options of its deployment. Without a target none is ever added."""
+    if options.get("num_replicas") == "auto":
+        return AUTO_REPLICAS
+    scaling = mapping(options.get("autoscaling_config"))
+    grows = {"target_ongoing_requests", "policy"} & scaling.keys()
+    given = scaling.get("max_replicas" if grows else "min_replicas") if scaling else options.get("num_replicas")
+    return whole(given, 1)
 
 
 def held_back(files: ServiceFiles, model: Model) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from ops.check.finding import Finding
 from ops.check.scaling import most_replicas, whole
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
+from ops.plan.cost import nodes_for
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -20,6 +21,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
         if groups:
             yield from larger_than_a_node(files, model, groups)
             yield from too_few_nodes(files, model, groups)
+    yield from too_few_nodes_together(files)
 
 
 def not_checked(files: ServiceFiles) -> Iterator[str]:
@@ -33,6 +35,11 @@ def parallel(model: Model) -> tuple[int, int]:
     """Tensor and pipeline parallel size."""
     sizes = [whole(model.engine.get(name), 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
     return sizes[0], sizes[1]
+
+
+def data_parallel(model: Model) -> int:
+    """Ranks of a group, each a replica for Ray Serve; `num_replicas` and autoscaling count groups."""
+    return whole(model.engine.get("data_parallel_size"), 1)
 
 
 def matching(files: ServiceFiles, model: Model) -> list[tuple[int, dict[str, Any], int]] | None:
@@ -86,23 +93,59 @@ def larger_than_a_node(files: ServiceFiles, model: Model, groups: list) -> Itera
 def too_few_nodes(files: ServiceFiles, model: Model, groups: list) -> Iterator[Finding]:
     tensor, pipeline = parallel(model)
     stages = sum(whole(group.get("max_nodes"), 10) * (gpus // tensor) for _, group, gpus in groups if gpus >= tensor)
-    replicas, held = most_replicas(model), stages // pipeline
+    sides = [one for one in files.models.values() if one.id == model.id]  # of the same nodes: prefill and decode
+    replicas, held = sum(most_replicas(one) * data_parallel(one) for one in sides), stages // pipeline
     if stages and held < replicas:
         index, group, _ = groups[0]
+        ranks = " (data-parallel ranks)" if data_parallel(model) > 1 else ""
         yield files.finding(
             "too-few-nodes",
             files.yaml.place("compute_config", "worker_nodes", index, "max_nodes"),
-            what=f"{model.id} may have {replicas} replicas of {tensor * pipeline} GPUs, and the nodes hold {held} "
-            f"(max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
+            what=f"{model.id} may have {replicas} replicas{ranks} of {tensor * pipeline} GPUs, and the nodes hold "
+            f"{held} (max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
             why="The replicas beyond that wait for a node for ever; requests wait for them.",
-            fix="Raise max_nodes, or lower max_replicas in serve.py.",
+            fix="Raise max_nodes, or lower max_replicas or num_replicas in serve.py.",
         )
+
+
+def too_few_nodes_together(files: ServiceFiles) -> Iterator[Finding]:
+    """Models that are served at once and share worker groups, each of which would fit there alone."""
+    sharing: dict[tuple[int, ...], list[Model]] = {}
+    for model in files.served:
+        if (groups := matching(files, model)) and not list(too_few_nodes(files, model, groups)):
+            sharing.setdefault(tuple(index for index, _, _ in groups), []).append(model)
+    for indexes, models in sharing.items():
+        groups = [group for group in matching(files, models[0]) or [] if group[0] in indexes]
+        if len(models) < 2 or hold_all(groups, models):
+            continue
+        index, group, _ = groups[0]
+        wanted = [f"{most_replicas(model)} of {model.id} with {gpus_of(model)} GPUs each" for model in models]
+        yield files.finding(
+            "too-few-nodes-for-all",
+            files.yaml.place("compute_config", "worker_nodes", index, "max_nodes"),
+            what=f"There may be replicas, {' and '.join(wanted)}, and the nodes that they share do not hold all "
+            f"(max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
+            why="When both are busy, the last to scale up waits for a node for ever, and its requests with it.",
+            fix="Raise max_nodes by what the others need, lower max_replicas in serve.py, or give each its own group.",
+        )
+
+
+def gpus_of(model: Model) -> int:
+    tensor, pipeline = parallel(model)
+    return tensor * pipeline
+
+
+def hold_all(groups: list[tuple[int, dict[str, Any], int]], models: list[Model]) -> bool:
+    """Whether all stages of all replicas fit on the nodes of these groups, each as large as the largest of them."""
+    stages = [(most_replicas(model) * pipeline, tensor) for model in models for tensor, pipeline in [parallel(model)]]
+    nodes = sum(whole(group.get("max_nodes"), 10) for _, group, _ in groups)
+    return nodes_for(stages, max(gpus for _, _, gpus in groups)) <= nodes
 
 
 def split_over_nodes(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     tensor, pipeline = parallel(model)
     strategy = model.get("placement_group_config", "strategy")
-    if tensor > 1 and pipeline == 1 and strategy != "STRICT_PACK":
+    if tensor > 1 and pipeline == 1 and strategy != "STRICT_PACK" and data_parallel(model) == 1:
         yield files.finding(
             "tensor-parallel-may-be-split",
             model.place("placement_group_config", "strategy")

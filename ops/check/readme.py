@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ops.check.finding import Finding, Place
-from ops.check.placement import parallel
+from ops.check.placement import data_parallel, parallel
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles, line_with
 
@@ -19,6 +19,11 @@ KNOBS = {
     "max_ongoing_requests": ("deployment_config", "max_ongoing_requests"),
     "graceful_shutdown_timeout_s": ("deployment_config", "graceful_shutdown_timeout_s"),
     "max_model_len": ("engine_kwargs", "max_model_len"),
+    "max_lora_rank": ("engine_kwargs", "max_lora_rank"),
+    "max_loras": ("engine_kwargs", "max_loras"),
+    "max_cpu_loras": ("engine_kwargs", "max_cpu_loras"),
+    "max_num_adapters_per_replica": ("lora_config", "max_num_adapters_per_replica"),
+    "download_timeout_s": ("lora_config", "download_timeout_s"),
     "tensor_parallel_size": ("engine_kwargs", "tensor_parallel_size"),
     "load_format": ("engine_kwargs", "load_format"),
     "strategy": ("placement_group_config", "strategy"),
@@ -48,6 +53,11 @@ def rows(files: ServiceFiles) -> Iterator[tuple[int, list[str]]]:
             yield number, [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
+def header_of(files: ServiceFiles) -> list[str]:
+    """The titles of the table of models: `model=` where one is chosen, `model` where all are served."""
+    return next((cells for _, cells in rows(files) if cells[0] in ("`model=`", "`model`")), [])
+
+
 def row_of(files: ServiceFiles, model: Model) -> tuple[int, list[str]] | None:
     return next((row for row in rows(files) if row[1][0].split(" ")[0] == f"`{model.id}`"), None)
 
@@ -58,7 +68,7 @@ def models(files: ServiceFiles) -> Iterator[Finding]:
         if row is None or model.source not in " ".join(row[1]):
             yield files.finding(
                 "readme-without-the-model",
-                at(files, row[0] if row else line_with(files.readme, "`model=`")),
+                at(files, row[0] if row else line_with(files.readme, "| `model")),
                 what=f"The table of models does not have {model.id} with its weights, {model.source}.",
                 why="Whoever chooses a model by the README gets another one, or none.",
                 fix=f"Give it a row that begins with | `{model.id}` | {model.source}.",
@@ -66,7 +76,7 @@ def models(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def gpus(files: ServiceFiles) -> Iterator[Finding]:
-    header = next((cells for _, cells in rows(files) if "`model=`" in cells), [])
+    header = header_of(files)
     column = next((header.index(title) for title in ("GPU", "GPUs") if title in header), None)
     for model in files.models.values():
         row, needed = row_of(files, model), gpus_of(model)
@@ -81,9 +91,9 @@ def gpus(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def gpus_of(model: Model) -> str | None:
-    """Those of a stage of a replica, such as `8 L40S`; None where it names no GPU."""
+    """Those of a stage of a replica or of a group of ranks, such as `8 L40S`; None where it names no GPU."""
     kind = model.config.get("accelerator_type")
-    return f"{parallel(model)[0]} {kind}" if kind else None
+    return f"{parallel(model)[0] * data_parallel(model)} {kind}" if kind else None
 
 
 def contexts(files: ServiceFiles) -> Iterator[Finding]:
@@ -104,18 +114,23 @@ def contexts(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def knobs(files: ServiceFiles) -> Iterator[Finding]:
-    """Each value that a row of the table names is one that some model has."""
+    """A row of the table names the value of each model that is served, or where one is chosen, of some model."""
     for number, cells in rows(files):
         for name, value in named_values(cells):
             given = {str(found) for model in files.models.values() if (found := field(model, name)) is not None}
-            if given and not given & set(re.findall(r"[\w-]+", value)):
+            named = given & set(re.findall(r"[\w-]+", value))
+            if (given and not named) or (named != given and len(files.served) > 1):
                 yield files.finding(
                     "readme-differs",
                     at(files, number),
-                    what=f"The README says {name} is {value}, serve.py {' or '.join(sorted(given))}.",
+                    what=f"The README says {name} is {value}, serve.py {joined(files, given)}.",
                     why="Whoever tunes the service by the README changes it from a value that it does not have.",
-                    fix=f"Write {' or '.join(sorted(given))}, and look whether the reason beside it still holds.",
+                    fix=f"Write {joined(files, given)}, and look whether the reason beside it still holds.",
                 )
+
+
+def joined(files: ServiceFiles, values: set[str]) -> str:
+    return (" and " if len(files.served) > 1 else " or ").join(sorted(values))
 
 
 def named_values(cells: list[str]) -> list[tuple[str, str]]:
@@ -150,7 +165,7 @@ def commands(files: ServiceFiles) -> Iterator[Finding]:
 def asked_model(files: ServiceFiles) -> Iterator[Finding]:
     for number, line in enumerate(files.readme, 1):
         for asked in MODEL_IN_JSON.findall(line):
-            if files.models and asked not in files.models:
+            if files.models and not {asked, asked.partition(":")[0]} & files.models.keys():  # or an adapter of one
                 yield files.finding(
                     "readme-command",
                     at(files, number),
@@ -172,13 +187,14 @@ def root_table(files: ServiceFiles) -> Iterator[Finding]:
             why="Nobody finds it.",
             fix=f"Add a row that begins with | {link} |.",
         )
-    needed = gpus_of(files.model) if files.model else None
-    for number, line in enumerate(lines, 1):
-        if link in line and needed and needed not in line:
-            yield files.finding(
-                "readme-differs",
-                Place(readme, number),
-                what=f"The table of services does not say that {files.model.id} takes {needed}.",
-                why="It is what a service is chosen by.",
-                fix=f"Write {needed} in the row.",
-            )
+    rearranged = any(build.models for build in files.serve.built)  # by args; the table tells what a clone comes with
+    for number, line in [(number, line) for number, line in enumerate(lines, 1) if link in line]:
+        for model in [] if rearranged else files.served:
+            if (needed := gpus_of(model)) and needed not in line:
+                yield files.finding(
+                    "readme-differs",
+                    Place(readme, number),
+                    what=f"The table of services does not say that {model.id} takes {needed}.",
+                    why="It is what a service is chosen by.",
+                    fix=f"Write {needed} in the row.",
+                )

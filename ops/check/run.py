@@ -10,10 +10,14 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from ops.check import (
+    auth,
     contract,
     engine,
     fit,
+    import_strings,
     ingress,
+    layouts,
+    monitoring,
     placement,
     readme,
     remembered,
@@ -34,14 +38,20 @@ QUICK: list[Check] = [
     scaling.findings,
     timeouts.findings,
     ingress.findings,
+    auth.findings,
     placement.findings,
+    layouts.findings,
     contract.findings,
+    monitoring.findings,
     readme.findings,
     fit.quick_findings,
 ]
 """These read files and import neither Ray nor vLLM nor the Anyscale SDK."""
 
-SLOW: list[list[Check]] = [[service_yaml.findings], [engine.findings, service_yaml_import.findings]]
+SLOW: list[list[Check]] = [
+    [service_yaml.findings],
+    [engine.findings, service_yaml_import.findings, import_strings.findings],
+]
 """These compare with what is installed. The first group imports the Anyscale SDK and Ray Serve, the second vLLM, at the
 same time in two processes: imports are most of what these checks take."""
 
@@ -108,7 +118,7 @@ def run(checks: list[Check], files: ServiceFiles) -> Iterator[Finding]:
 
 def unknown(files: list[ServiceFiles]) -> Iterator[NotChecked]:
     for service in files:
-        for what in [*fit.not_checked(service), *placement.not_checked(service)]:
+        for what in [*fit.not_checked(service), *placement.not_checked(service), *auth.not_checked(service)]:
             yield NotChecked(service=service.name, what=what)
 
 

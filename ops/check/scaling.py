@@ -16,6 +16,8 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
         yield from queue(files, model)
         yield from fixed_and_scaled(files, model)
         yield from to_zero(files, model)
+        yield from kept_nodes(files, model)
+        yield from silent_engine(files, model)
 
 
 def autoscaling(model: Model) -> dict:
@@ -95,4 +97,38 @@ def to_zero(files: ServiceFiles, model: Model) -> Iterator[Finding]:
             "Clients give up sooner than that.",
             fix='Say under a heading with "scale to zero" in README.md how long it takes and how to warm it up, or '
             "set min_replicas=1.",
+        )
+
+
+def kept_nodes(files: ServiceFiles, model: Model) -> Iterator[Finding]:
+    if autoscaling(model).get("min_replicas") != 0 or model is not files.model:
+        return
+    for index, group in enumerate(files.worker_groups):
+        if whole(group.get("min_nodes"), 0) > 0:
+            yield files.finding(
+                "scale-to-zero-keeps-nodes",
+                files.yaml.place("compute_config", "worker_nodes", index, "min_nodes"),
+                what=f"{model.id} scales to zero replicas, and {group.get('name', 'a worker group')} keeps "
+                f"{group['min_nodes']} nodes.",
+                why="The nodes are paid for while nothing runs on them.",
+                fix="Set min_nodes: 0, or min_replicas=1 where the wait for a node would be too long.",
+            )
+
+
+def silent_engine(files: ServiceFiles, model: Model) -> Iterator[Finding]:
+    """The policy that follows the engine, of a model whose engine makes no statistics."""
+    chosen = files.arguments.get("autoscaling") == "engine" and model is files.model
+    policy = autoscaling(model).get("policy")
+    named = isinstance(policy, dict) and str(policy.get("policy_function")).endswith("EnginePolicy")
+    if (chosen or named) and model.engine.get("disable_log_stats"):
+        yield files.finding(
+            "engine-policy-without-numbers",
+            files.yaml.place("applications", 0, "args", "autoscaling")
+            if chosen
+            else model.place("engine_kwargs", "disable_log_stats"),
+            what=f"The number of replicas of {model.id} follows its engine's statistics, and `disable_log_stats` turns "
+            "them off.",
+            why="There is nothing to follow: serving/autoscaling.py refuses to build the application, or the number of "
+            "requests is followed instead.",
+            fix="Take disable_log_stats away, or write `autoscaling: requests`.",
         )

@@ -12,11 +12,12 @@ import importlib.machinery
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
+from unittest import mock
 
 from ops.check.finding import Place
 
@@ -25,6 +26,10 @@ OURS = ("services", "serving", "laptop")
 
 TOKEN = "of the environment"
 """Stands for the value of HF_TOKEN."""
+KEYS = "api_keys"
+"""An argument that changes who may ask and nothing of what is looked at here; another check reads the keys."""
+CLUSTER = {"HF_TOKEN": TOKEN, "ANYSCALE_ARTIFACT_STORAGE": "s3://of-the-cloud"}
+"""What a builder finds in the environment of a cluster. Whether a secret is there is another check's question."""
 ON_GPUS = {"profile": "gpu"}
 """The laptop profile reads the LLMConfig as Ray's own class, and makes a checkpoint."""
 
@@ -75,6 +80,16 @@ class Build:
     function: str
     arguments: dict[str, Any]
     place: Place
+    caller: Place
+    """Where the service's own serve.py calls for it; the same place where it does so itself."""
+    models: dict[str, Model] = field(default_factory=dict)
+    """The LLMConfigs that are arguments of their own, such as `prefill_config`, with their names."""
+
+    @property
+    def configs(self) -> list[Any]:
+        """Its LLMConfigs, where it takes a list of them."""
+        given = self.arguments.get("llm_configs")
+        return given if isinstance(given, list) else []
 
 
 @dataclass
@@ -83,12 +98,17 @@ class ServePy:
 
     file: Path
     models: dict[str, Model] = field(default_factory=dict)
-    """Every model that it can serve, by model id, the default first."""
+    """Every model that it can serve, by model id, the default first: its MODELS, else every LLMConfig that it makes.
+    One that prefill and decode replicas serve is there as those of decode, and once more as `<model id> prefill`."""
+    entries: list[tuple[str, Model]] = field(default_factory=list)
+    """Those of its MODELS, where it has one, by the names that they have there."""
     gated: set[str] = field(default_factory=set)
     on_import: list[Build] = field(default_factory=list)
     """What is built as soon as it is imported."""
     builder: Any = None
     """What the import path names; None where it names nothing."""
+    chooses: bool = True
+    """Whether the builder's arguments can choose a model; else it builds all of them, or one of its own choice."""
     built: list[Build] = field(default_factory=list)
     """What the builder builds."""
     error: str = ""
@@ -102,17 +122,37 @@ class Recorded:
     """Whatever is imported from Ray: a class, a function or a module, which remembers how it was called."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        frame = sys._getframe(1)
-        while frame.f_back and frame.f_code.co_filename == __file__:
-            frame = frame.f_back
+        places = [place for place in calling(sys._getframe(1)) if str(place.file) != __file__]
         self.recorded_args, self.recorded = args, kwargs
-        self.recorded_place = Place(Path(frame.f_code.co_filename), frame.f_lineno)
+        self.recorded_place = places[0]
+        self.recorded_in_service = next((place for place in places if is_of_a_service(place)), places[0])
+
+    def __getattr__(self, name: str) -> Any:
+        """A field that it was given; None for one that was left out."""
+        if name.startswith("_") or "recorded" not in self.__dict__:
+            raise AttributeError(name)
+        return self.recorded.get(name)
 
     def model_copy(self, update: dict[str, Any]) -> "Recorded":
         """As of a pydantic model, which LLMConfig is."""
         changed = copy.copy(self)
         changed.recorded = self.recorded | update
         return changed
+
+    def __bool__(self) -> bool:
+        """What Ray would answer is not known: nothing that a builder asks it is so."""
+        return False
+
+
+def calling(frame: FrameType | None) -> Iterator[Place]:
+    """Where a frame is, and each that it was called from."""
+    while frame:
+        yield Place(Path(frame.f_code.co_filename), frame.f_lineno)
+        frame = frame.f_back
+
+
+def is_of_a_service(place: Place) -> bool:
+    return place.file.parent.parent.name == "services"
 
 
 class StandIn(ModuleType):
@@ -188,64 +228,89 @@ def read(root: Path, folder: Path, import_path: str, arguments: dict[str, Any]) 
     found = ServePy(folder / "serve.py")
     module_name, _, attribute = import_path.partition(":")
     stand_ins = StandIns()
-    with importing(root, stand_ins), gated_weights_allowed():
+    with importing(root, stand_ins), mock.patch.dict(os.environ, CLUSTER):
         try:
             module = importlib.import_module(module_name)
         except Exception as error:
             found.error, found.error_place = f"{type(error).__name__}: {error}", place_of_error(error, root, found.file)
             return found
         found.on_import = builds(stand_ins.calls)
-        found.models = models(module, stand_ins.calls)
+        found.entries = entries(module)
+        made = [model_of(call) for call in stand_ins.calls if type(call).__name__ == "LLMConfig"]
+        for model in [model for _, model in found.entries] or made:
+            found.models.setdefault(model.id, model)
         found.gated = set(getattr(module, "GATED", ()))
         found.builder = getattr(module, attribute, None)
         if callable(found.builder) and not isinstance(found.builder, Recorded):
             stand_ins.calls.clear()
+            found.chooses = "model" in getattr(parameter_of(found.builder), "model_fields", ["model"])
+            given = arguments | ON_GPUS if arguments.get("profile") == "laptop" else dict(arguments)
+            given.pop(KEYS, None)
+            if not found.chooses:
+                given.pop("model", None)  # refused: another check tells why
             try:
-                call(found.builder, arguments | ON_GPUS if arguments.get("profile") == "laptop" else arguments)
+                call(found.builder, given)
             except Exception as error:
                 found.build_error = str(error)
             found.built = builds(stand_ins.calls)
+            if as_built(found.built):
+                found.models = all_as_built(found, given | ON_GPUS, stand_ins.calls)
     return found
 
 
-@contextmanager
-def gated_weights_allowed() -> Iterator[None]:
-    """A builder refuses gated weights without a token; that a secret is there is another check's question."""
-    before = os.environ.get("HF_TOKEN")
-    os.environ["HF_TOKEN"] = TOKEN
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["HF_TOKEN"]
-        else:
-            os.environ["HF_TOKEN"] = before
+def all_as_built(found: ServePy, arguments: dict[str, Any], calls: list[Any]) -> dict[str, Model]:
+    """Every model as the builder arranges it, without those that it refuses to arrange so."""
+    models: dict[str, Model] = {}
+    for name in found.models:
+        calls.clear()
+        with suppress(Exception):
+            call(found.builder, arguments | {"model": name})
+            models |= as_built(builds(calls))
+    return models
 
 
 def call(builder: Callable, arguments: dict[str, Any]) -> None:
     """Call a builder as Serve does: its argument is a dict, or the model that its annotation names."""
+    builder(parameter_of(builder)(**arguments))
+
+
+def parameter_of(builder: Callable) -> type:
+    """What the parameter of a builder is annotated with; dict where it is not."""
     annotated = [kind for name, kind in getattr(builder, "__annotations__", {}).items() if name != "return"]
-    kind = annotated[0] if annotated else dict
-    builder(kind(**arguments))
+    return annotated[0] if annotated else dict
 
 
 def builds(calls: list[Any]) -> list[Build]:
     names = [(type(call).__name__, call) for call in calls]
-    return [
-        Build(name, plain((call.recorded_args or ({},))[0]) | plain(call.recorded), call.recorded_place)
-        for name, call in names
-        if name.startswith("build_") and name.endswith("_app")
-    ]
+    return [build(name, call) for name, call in names if name.startswith("build_") and name.endswith("_app")]
 
 
-def models(module: ModuleType, calls: list[Any]) -> dict[str, Model]:
-    """The models that a module can serve: its MODELS, or where it has none, every LLMConfig that it made."""
+def build(name: str, call: Recorded) -> Build:
+    first = call.recorded_args[0] if call.recorded_args else {}
+    first = first.recorded if isinstance(first, Recorded) else first
+    given = (first if isinstance(first, dict) else {}) | call.recorded
+    configs = {key: value for key, value in given.items() if isinstance(value, Recorded)}
+    models = {key: Model(plain(one), functools.partial(place_of_built, one)) for key, one in configs.items()}
+    return Build(name, plain(given), call.recorded_place, call.recorded_in_service, models)
+
+
+def as_built(built: list[Build]) -> dict[str, Model]:
+    """The models whose layout the builder chose, in place of what they are before."""
+    return {
+        f"{model.id} prefill" if name == "prefill_config" else model.id: model
+        for one in built
+        for name, model in one.models.items()
+    }
+
+
+def entries(module: ModuleType) -> list[tuple[str, Model]]:
     offered = getattr(module, "MODELS", None)
-    configs = (
-        list(offered.values()) if isinstance(offered, dict) else [c for c in calls if type(c).__name__ == "LLMConfig"]
-    )
-    found = [Model(plain(config), functools.partial(place, config.recorded_place)) for config in configs]
-    return {model.id: model for model in found}
+    configs = offered.items() if isinstance(offered, dict) else []
+    return [(str(name), model_of(config)) for name, config in configs if isinstance(config, Recorded)]
+
+
+def model_of(config: Any) -> Model:
+    return Model(plain(config), functools.partial(place, config.recorded_place))
 
 
 def of_yaml(arguments: dict[str, Any], place_of: Callable[..., Place]) -> dict[str, Model]:
@@ -296,6 +361,17 @@ def place(start: Place, *keys: str) -> Place:
     return found
 
 
+def place_of_built(config: Recorded, *keys: str) -> Place:
+    """As `place`, for an LLMConfig with fields that a builder put in place of others: the line with the same value, in
+    the file of the LLMConfig or in one that it imports from `serving`."""
+    written, value = place(config.recorded_place, *keys), plain(config)
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    file = SourceFile.of(config.recorded_place.file)
+    same = [Place(one.path, line) for one in [file, *file.imported] for line in one.lines_of(keys[-1:], value)]
+    return written if written in same or not same else same[0]
+
+
 @dataclass(frozen=True)
 class SourceFile:
     path: Path
@@ -318,6 +394,20 @@ class SourceFile:
                 origin = self.root / f"{node.module.replace('.', '/')}.py"
                 return SourceFile.of(origin).definition(name) if origin.is_file() else None
         return None
+
+    @property
+    def imported(self) -> list["SourceFile"]:
+        """The modules of `serving` that it takes names from."""
+        names = [node.module for node in self.tree.body if isinstance(node, ast.ImportFrom) and node.module]
+        paths = [self.root / f"{name.replace('.', '/')}.py" for name in names if name.startswith("serving.")]
+        return [SourceFile.of(path) for path in paths if path.is_file()]
+
+    def lines_of(self, keys: tuple[str, ...], value: Any) -> list[int]:
+        """Where a keyword of such a name has this value, written as a literal."""
+        words = [node for node in ast.walk(self.tree) if isinstance(node, ast.keyword) and node.arg in keys]
+        return [
+            word.value.lineno for word in words if isinstance(word.value, ast.Constant) and word.value.value == value
+        ]
 
     @property
     def root(self) -> Path:

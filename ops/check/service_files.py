@@ -6,10 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ops import model_facts
 from ops.check import serve_py, yaml_file
 from ops.check.finding import Finding, Place
 from ops.check.serve_py import Model, ServePy
 from ops.check.yaml_file import YamlFile
+from ops.cli import CommandError
+from ops.model_facts import ModelFacts
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,26 @@ class ServiceFiles:
     def slo_file(self) -> Path:
         return self.root / "observability" / "slo" / f"{self.name}.yaml"
 
+    @cached_property
+    def slo(self) -> YamlFile:
+        return yaml_file.read(self.slo_file)
+
+    @cached_property
+    def facts_or_fault(self) -> tuple[dict[str, ModelFacts], str]:
+        """The content of models.yaml, by model_source, or why it has none that can be read."""
+        try:
+            return model_facts.read(self.folder), ""
+        except CommandError as error:
+            return {}, str(error)
+
+    @property
+    def facts(self) -> dict[str, ModelFacts]:
+        return self.facts_or_fault[0]
+
+    @property
+    def facts_fault(self) -> str:
+        return self.facts_or_fault[1]
+
     @property
     def application(self) -> dict[str, Any]:
         application = self.yaml.get("applications", 0, default={})
@@ -78,6 +101,19 @@ class ServiceFiles:
             return self.yaml.place("applications", 0, "args", *keys)
 
         return self.serve.models or serve_py.of_yaml(self.arguments, place)
+
+    @cached_property
+    def served(self) -> list[Model]:
+        """The models that are served at once: those that the builder builds, or the one that service.yaml deploys.
+
+        One with prefill and decode replicas is there twice.
+        """
+        if "llm_configs" in self.arguments:
+            return list(self.models.values())
+        built = [config for build in self.serve.built for config in build.configs]
+        ids = {Model(config, self.yaml.place).id for config in built if isinstance(config, dict)}
+        ids |= {model.id for build in self.serve.built for model in build.models.values()}
+        return [model for model in self.models.values() if model.id in ids] or list(filter(None, [self.model]))
 
     @property
     def model(self) -> Model | None:

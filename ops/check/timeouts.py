@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator
 
-from ops import model_facts
-from ops.check import yaml_file
 from ops.check.finding import Finding
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
@@ -44,8 +42,7 @@ def longest_answer_s(files: ServiceFiles) -> float | None:
     checks = files.probe.get("checks", default=[])
     requests = [check.get("request") for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
     asked = [number(request.get("max_tokens")) for request in requests if isinstance(request, dict)]
-    slo = yaml_file.read(files.slo_file)
-    speed = number(str(slo.get("objectives", "tokens_per_second", default="")).removesuffix("tokens/s"))
+    speed = number(str(files.slo.get("objectives", "tokens_per_second", default="")).removesuffix("tokens/s"))
     tokens = [count for count in asked if count]
     return max(tokens) / speed if tokens and speed else None
 
@@ -93,7 +90,7 @@ def health(files: ServiceFiles, model: Model) -> Iterator[Finding]:
 
 
 def start(files: ServiceFiles, model: Model) -> Iterator[Finding]:
-    facts = model_facts.read(files.folder).get(model.source)
+    facts = files.facts.get(model.source)
     if facts is None:
         return
     size, speed = cold_start.checkpoint_bytes(facts), cold_start.DOWNLOAD_BYTES_PER_S

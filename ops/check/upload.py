@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ops.check import service_yaml_secrets
+from ops.check import auth, service_yaml_secrets
 from ops.check.finding import Finding, Place
 from ops.check.service_files import ServiceFiles
 
@@ -33,6 +33,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
     yield from secrets(files, paths)
     yield from large(files, paths)
     yield from code_left_out(files, paths)
+    yield from keys_left_out(files, paths)
 
 
 def contents(folder: Path, excludes: list[str]) -> list[Path]:
@@ -132,4 +133,19 @@ def code_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
             what=f"{source.relative_to(files.root)}, which the import path names, would not be uploaded.",
             why="The cluster cannot import the application, and the deploy fails when it is already paid for.",
             fix="Write working_dir: . and take what leaves it out from excludes and .gitignore.",
+        )
+
+
+def keys_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
+    """The key file is here, and would not be there. An absolute path is meant for a disk of the nodes."""
+    path = auth.path_of(files)
+    if path and not path.is_absolute() and (files.root / path).is_file() and (files.root / path) not in paths:
+        yield files.finding(
+            "keys-not-uploaded",
+            auth.place(files),
+            what=f"The key file {path} would not be uploaded.",
+            why="The cluster does not find it: the application is not built, and the deploy fails when it is already "
+            "paid for.",
+            fix="Take what leaves it out from excludes and .gitignore. Or write api_keys: env:API_KEYS, add API_KEYS "
+            f'to env_vars, and: export API_KEYS="$(cat {path})".',
         )

@@ -7,6 +7,7 @@ the V1 model runner, CUDA graphs; what is left holds the KV cache (Worker.determ
 from dataclasses import dataclass
 from typing import Any
 
+from ops.memory import adapters as memory_adapters
 from ops.memory import engine as memory_engine
 from ops.memory import kv_cache as memory_kv_cache
 from ops.memory import reserve as memory_reserve
@@ -24,6 +25,7 @@ class Estimate:
 
     gpu_memory: int
     weights: int
+    """With the slots of LoRA adapters, as in vLLM's log line "Model loading took"."""
     activations: int
     graphs: int
     other: int
@@ -119,7 +121,7 @@ def estimate(
 
 
 def estimate_stage(facts: ModelFacts, engine: Engine, stage: memory_weights.Stage, gpu_memory_bytes: int) -> Estimate:
-    weights = memory_weights.weights_bytes(facts, engine, stage)
+    weights = memory_weights.weights_bytes(facts, engine, stage) + memory_adapters.slots_bytes(facts, engine, stage)
     activations = memory_reserve.activations(facts, engine, stage)
     graphs, other = memory_reserve.graphs(facts, engine, stage), memory_reserve.NON_TORCH
     share = int(gpu_memory_bytes * engine.gpu_memory_utilization)

@@ -9,7 +9,6 @@ MIB, GIB = 2**20, 2**30
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "half": 2, "float32": 4, "float": 4}
 HOPPER = ("H100", "H200")
 UNKNOWN = {
-    "enable_lora": "LoRA adapters",
     "speculative_config": "the draft tokens of speculative decoding",
     "hf_overrides": "models whose config.json is changed",
     "cpu_offload_gb": "weights that are partly in the memory of the machine",
@@ -19,9 +18,13 @@ UNKNOWN = {
     "skip_mm_profiling": "images that nothing is set aside for",
     "mm_ipc_gpu_memory_gb": "images that are prepared on the GPU",
     "enable_eplb": "copies of experts",
+    "fully_sharded_loras": "adapters that are shared out among GPUs",
+    "lora_dtype": "adapters of another data type",
+    "lora_target_modules": "adapters of some layers only",
+    "specialize_active_lora": "CUDA graphs for each number of adapters",
 }
 """Settings that change how much memory is needed in ways that are not known here, and what they bring."""
-UNKNOWN_SIZES = ("data_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size")
+UNKNOWN_SIZES = ("decode_context_parallel_size", "prefill_context_parallel_size")
 
 
 class NotKnown(ValueError):
@@ -32,6 +35,8 @@ class NotKnown(ValueError):
 class Engine:
     tensor_parallel: int
     pipeline_parallel: int
+    data_parallel: int
+    """Ranks that share the experts out among themselves, and nothing else."""
     max_model_len: int
     gpu_memory_utilization: float
     kv_cache_bytes: int | None
@@ -47,6 +52,15 @@ class Engine:
     image_tokens: int
     """Of the images that the profile run encodes at once; 0 without a vision encoder."""
     hopper: bool
+    adapter_slots: int
+    """For LoRA adapters that compute at the same time; 0 without LoRA."""
+    adapter_rank: int
+
+    @property
+    def expert_parallel(self) -> int:
+        """GPUs that the experts of a layer are shared out among: whole ones, or with tensor parallelism a part of each.
+        (FusedMoEParallelConfig.make)"""
+        return self.tensor_parallel * self.data_parallel
 
 
 def engine(
@@ -62,11 +76,18 @@ def engine(
     batched = number(engine_kwargs, "max_num_batched_tokens", batched)
     tensor_parallel = number(engine_kwargs, "tensor_parallel_size", 1)
     pipeline_parallel = number(engine_kwargs, "pipeline_parallel_size", 1)
+    data_parallel = number(engine_kwargs, "data_parallel_size", 1)
+    if data_parallel > 1 and facts.experts is None:
+        raise NotKnown("data_parallel_size is for models with experts; of others it makes copies that share nothing.")
+    lora = bool(engine_kwargs.get("enable_lora"))
+    if lora and (facts.experts or facts.mla or facts.vision):
+        raise NotKnown("How much memory LoRA adapters take is known here for dense text models only.")
     if tensor_parallel > facts.attention_heads or pipeline_parallel > facts.layers:
         raise NotKnown("It cannot be shared out among so many GPUs.")
     return Engine(
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
+        data_parallel=data_parallel,
         max_model_len=max_model_len,
         gpu_memory_utilization=share(engine_kwargs, "gpu_memory_utilization", 0.92),
         kv_cache_bytes=number(engine_kwargs, "kv_cache_memory_bytes", 0) or None,
@@ -79,6 +100,8 @@ def engine(
         model_runner_v2=uses_model_runner_v2(facts, env),
         image_tokens=image_tokens(facts, engine_kwargs, max_num_seqs, batched, max_model_len),
         hopper=gpu.startswith(HOPPER),
+        adapter_slots=number(engine_kwargs, "max_loras", 1) if lora else 0,
+        adapter_rank=number(engine_kwargs, "max_lora_rank", 16) if lora else 0,
     )
 
 

@@ -87,7 +87,9 @@ def experts_workspace(facts: ModelFacts, engine: Engine) -> int:
     if not facts.experts or (engine.quantisation == "mxfp4" and engine.hopper):
         return 0
     inner, outer = facts.experts.intermediate_size // engine.tensor_parallel, facts.hidden_size
-    rows = engine.max_num_batched_tokens * facts.experts.per_token
+    # With data parallelism each rank has the tokens of all ranks at hand, and the batches of all can be full at a time
+    # (CpuCommunicator and CudaCommunicator.dispatch with allgather_reducescatter, vLLM's default).
+    rows = engine.data_parallel * engine.max_num_batched_tokens * facts.experts.per_token
     return rows * (max(inner, outer) + max(2 * inner, outer)) * engine.dtype_bytes
 
 
@@ -96,11 +98,14 @@ def graphs(facts: ModelFacts, engine: Engine, stage: Stage) -> int:
     if not engine.compiled:
         return 0
     attention = earlier_tokens(facts, engine) * engine.dtype_bytes
+    # Captured with adapters and without, see cudagraph_specialize_lora. That it takes twice as much is a guess.
+    captures = 2 if engine.adapter_slots else 1
     if engine.model_runner_v2:
-        return GRAPHS_V2 + GRAPHS_V2_OF_REQUEST * engine.max_num_seqs + attention
-    return GRAPHS_V1 + GRAPHS_V1_OF_LAYER * stage.layers + attention
+        return captures * (GRAPHS_V2 + GRAPHS_V2_OF_REQUEST * engine.max_num_seqs) + attention
+    return captures * (GRAPHS_V1 + GRAPHS_V1_OF_LAYER * stage.layers) + attention
 
 
 def context(engine: Engine) -> int:
     """What CUDA, and NCCL with several GPUs, hold when vLLM starts to count."""
-    return CONTEXT if engine.tensor_parallel * engine.pipeline_parallel == 1 else CONTEXT_WITH_NCCL
+    alone = engine.expert_parallel * engine.pipeline_parallel == 1
+    return CONTEXT if alone else CONTEXT_WITH_NCCL

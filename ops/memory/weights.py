@@ -84,8 +84,9 @@ def matrices(facts: ModelFacts, engine: Engine, stage: Stage) -> Iterator[tuple[
     of_mlp = hidden * (facts.intermediate_size or 0) / tp
     yield from ((dense, of_mlp * (2 if facts.gated_mlp else 1)), (dense, of_mlp))
     if facts.experts:
-        of_expert = hidden * facts.experts.intermediate_size / tp
-        for experts in (facts.experts.shared, 0 if engine.quantisation == "mxfp4" else facts.experts.count):
+        of_expert = hidden * facts.experts.intermediate_size
+        routed = 0 if engine.quantisation == "mxfp4" else facts.experts.count
+        for experts in (facts.experts.shared / tp, routed / engine.expert_parallel):
             yield from ((with_experts, 2 * experts * of_expert), (with_experts, experts * of_expert))
 
 
@@ -95,7 +96,7 @@ def mxfp4_expert_bytes(facts: ModelFacts, engine: Engine) -> float:
     Triton's, which serve Hopper only, pad the intermediate size to 64; Marlin's, for the GPUs before it, and
     FlashInfer's for Blackwell pad both sizes, to 128 and 256 (mxfp4_round_up_hidden_size_and_intermediate_size).
     """
-    intermediate, hidden = facts.experts.intermediate_size / engine.tensor_parallel, facts.hidden_size
+    intermediate, hidden = facts.experts.intermediate_size / engine.expert_parallel, facts.hidden_size
     if engine.hopper:
         return TRITON_LAYOUT * 3 * padded(intermediate, 64) * hidden * MXFP4_BITS / 8
     return 3 * padded(intermediate, 128) * padded(hidden, 256) * MXFP4_BITS / 8

@@ -20,7 +20,10 @@ def plan(
     against: Annotated[
         str | None, typer.Option(help="Compare with the service of this name on Anyscale, not with the last deploy.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Requests each second that it is to serve.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Requests each second that it is to serve, each of its models where it serves several."),
+    ] = None,
     input_tokens: Annotated[int | None, typer.Option(min=1, help="Of each request.")] = None,
     output_tokens: Annotated[int | None, typer.Option(min=1, help="Of each answer.")] = None,
     prices: Annotated[

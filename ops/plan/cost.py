@@ -1,6 +1,7 @@
 """The machines that a service takes: how many, of which quota, at what price."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,10 +20,14 @@ class Strict(BaseModel):
 
 
 class Replicas(Strict):
+    """Those of one model."""
+
+    model: str
     least: int
     most: int
     gpus: int
-    """Of one replica: tensor_parallel_size x pipeline_parallel_size."""
+    """Of one replica: tensor_parallel_size x pipeline_parallel_size; of data-parallel ranks, of a whole group. Where
+    prefill and decode have replicas of their own, of all of both."""
 
 
 class Machines(Strict):
@@ -32,7 +37,8 @@ class Machines(Strict):
     instance_type: str
     accelerator: str | None
     """None where it has no GPU, or the instance type is not known."""
-    has_replicas: bool
+    models: list[str]
+    """Whose replicas run there; empty where none do."""
     nodes_at_least: int
     """With as many replicas as there always are, or min_nodes where those are more."""
     nodes_at_most: int
@@ -54,9 +60,9 @@ class QuotaNeed(Strict):
 
 
 class Cost(Strict):
-    """What a service takes, at min and max replicas."""
+    """What a service takes, at min and max replicas of all models that it serves at once."""
 
-    replicas: Replicas
+    replicas: list[Replicas]
     machines: list[Machines]
     usd_per_hour_at_least: float | None
     """None where a price is not known."""
@@ -65,48 +71,62 @@ class Cost(Strict):
     problems: list[str]
     unknown: list[str]
 
-    @property
-    def with_replicas(self) -> Machines | None:
-        return next((group for group in self.machines if group.has_replicas), None)
+    def replicas_of(self, model: str) -> Replicas:
+        return next(replicas for replicas in self.replicas if replicas.model == model)
 
-    def usd_per_hour(self, replicas: int) -> float | None:
-        """Of all machines with so many replicas, more than max_replicas too; None where a price is not known."""
-        group = self.with_replicas
+    def machines_of(self, model: str) -> Machines | None:
+        """The group that replicas of a model run on."""
+        return next((group for group in self.machines if model in group.models), None)
+
+    def usd_per_hour(self, model: str, replicas: int) -> float | None:
+        """Of all machines but those that only other models run on, with so many replicas, more than max_replicas too.
+
+        Other models that share its group have as few as they may. None where a price is not known.
+        """
+        group = self.machines_of(model)
         per_node = gpus_per_node(group.instance_type) if group else 0
-        if not per_node or group.usd_per_hour is None or self.usd_per_hour_at_least is None:
+        own = [group for group in self.machines if not group.models or model in group.models]
+        least = total(own, [group.nodes_at_least for group in own])
+        if not per_node or group.usd_per_hour is None or least is None:
             return None
-        more = max(0, nodes_for(replicas, self.replicas.gpus, per_node) - group.nodes_at_least)
-        return self.usd_per_hour_at_least + more * group.usd_per_hour
+        sharing = [self.replicas_of(name) for name in group.models]
+        placed = [(replicas if one.model == model else one.least, one.gpus) for one in sharing]
+        return least + max(0, nodes_for(placed, per_node) - group.nodes_at_least) * group.usd_per_hour
 
 
-def of(files: ServiceFiles, model: Model, own_prices: dict[str, float]) -> Cost:
-    """The machines of service.yaml, with the replicas of one model on them.
+def of(files: ServiceFiles, models: list[Model], own_prices: dict[str, float]) -> Cost:
+    """The machines of service.yaml, with the replicas of all these models on them.
 
     Args:
+        models: those that are served at once.
         own_prices: USD per hour by instance type, which go before the price lists.
     """
     problems, unknown = [], []
-    replicas = replicas_of(model)
-    chosen = group_of(model, files.worker_groups)
+    replicas = [replicas_of(model) for model in models]
+    chosen = [group_of(model, files.worker_groups) for model in models]
     machines = [head(files, own_prices)]
-    machines += [workers(group, replicas, group is chosen, own_prices) for group in files.worker_groups]
+    for group in files.worker_groups:
+        placed = [one for one, own in zip(replicas, chosen, strict=True) if own is group]
+        machines.append(workers(group, placed, own_prices))
+        problems += too_small(group, placed)
     if not files.worker_groups:
         unknown.append(
             f"{files.name} names no worker_nodes in service.yaml (compute_config), so its machines, their price and "
             "quota are unknown. Write head_node and worker_nodes there."
         )
-    elif chosen is None:
-        problems.append(
-            f"No worker group of service.yaml has the {model.get('accelerator_type')} that {model.id} asks for."
-        )
     else:
-        problems += too_small(chosen, replicas)
+        problems += [
+            f"No worker group of service.yaml has the {model.get('accelerator_type')} that {model.id} asks for."
+            for model, group in zip(models, chosen, strict=True)
+            if group is None
+        ]
+    placed_all = all(group is not None for group in chosen)
     unknown += [sentence for group in machines for sentence in not_known(group)]
     return Cost(
         replicas=replicas,
         machines=machines,
-        usd_per_hour_at_least=total(machines, [group.nodes_at_least for group in machines]) if chosen else None,
-        usd_per_hour_at_most=total(machines, [group.nodes_at_most for group in machines]) if chosen else None,
+        usd_per_hour_at_least=total(machines, [group.nodes_at_least for group in machines]) if placed_all else None,
+        usd_per_hour_at_most=total(machines, [group.nodes_at_most for group in machines]) if placed_all else None,
         quotas=quotas(machines),
         problems=problems,
         unknown=list(dict.fromkeys(unknown)),
@@ -133,8 +153,9 @@ def replicas_of(model: Model) -> Replicas:
     if isinstance(scaling, dict):
         least = scaling.get("min_replicas", 1)
         most = scaling.get("max_replicas", AUTO_REPLICAS[1] if number == "auto" else 1)
-    gpus = (model.engine.get("tensor_parallel_size") or 1) * (model.engine.get("pipeline_parallel_size") or 1)
-    return Replicas(least=least, most=most, gpus=gpus)
+    sizes = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    gpus = math.prod(model.engine.get(size) or 1 for size in sizes)
+    return Replicas(model=model.id, least=least, most=most, gpus=gpus)
 
 
 def group_of(model: Model, groups: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -155,23 +176,25 @@ def offers(instance: Instance, wanted: str | None) -> bool:
 
 def head(files: ServiceFiles, own_prices: dict[str, float]) -> Machines:
     node = files.yaml.get("compute_config", "head_node", default={})
-    return machines("head", node if isinstance(node, dict) else {}, (1, 1), False, own_prices)
+    return machines("head", node if isinstance(node, dict) else {}, (1, 1), [], own_prices)
 
 
-def workers(group: dict[str, Any], replicas: Replicas, has_replicas: bool, own_prices: dict[str, float]) -> Machines:
+def workers(group: dict[str, Any], replicas: list[Replicas], own_prices: dict[str, float]) -> Machines:
     least, most = group.get("min_nodes") or 0, group.get("max_nodes")
     nodes = (least, least)
     per_node = gpus_per_node(group.get("instance_type", ""))
-    if has_replicas and per_node:
-        needed = [nodes_for(number, replicas.gpus, per_node) for number in (replicas.least, replicas.most)]
+    if replicas and per_node:
+        needed = [nodes_for([(one.least, one.gpus) for one in replicas], per_node), nodes_at_most(replicas, per_node)]
         nodes = tuple(max(least, min(number, most if most is not None else number)) for number in needed)
-    elif has_replicas:  # how many GPUs a node has is not known
+    elif replicas:  # how many GPUs a node has is not known
         nodes = (least, most or least)
-    return machines(str(group.get("name") or group.get("instance_type")), group, nodes, has_replicas, own_prices)
+    return machines(
+        str(group.get("name") or group.get("instance_type")), group, nodes, [one.model for one in replicas], own_prices
+    )
 
 
 def machines(
-    name: str, node: dict[str, Any], nodes: tuple[int, int], has_replicas: bool, own_prices: dict[str, float]
+    name: str, node: dict[str, Any], nodes: tuple[int, int], models: list[str], own_prices: dict[str, float]
 ) -> Machines:
     instance_type = str(node.get("instance_type") or NOT_SAID)
     known, price = hardware.instance(instance_type), hardware.price(instance_type, own_prices)
@@ -183,7 +206,7 @@ def machines(
         name=name,
         instance_type=instance_type,
         accelerator=known.accelerator if known else None,
-        has_replicas=has_replicas,
+        models=models,
         nodes_at_least=nodes[0],
         nodes_at_most=nodes[1],
         gpus_at_least=nodes[0] * gpus,
@@ -199,24 +222,34 @@ def gpus_per_node(instance_type: str) -> int:
     return known.gpus if known else 0
 
 
-def nodes_for(replicas: int, gpus_of_replica: int, gpus_of_node: int) -> int:
-    """As Ray packs them: several small replicas share a node, a large one takes whole nodes."""
-    if gpus_of_replica <= gpus_of_node:
-        return math.ceil(replicas / (gpus_of_node // gpus_of_replica))
-    return replicas * math.ceil(gpus_of_replica / gpus_of_node)
+def nodes_for(replicas: list[tuple[int, int]], gpus_of_node: int) -> int:
+    """As Ray packs them: several small replicas share a node, a large one takes whole nodes.
+
+    Args:
+        replicas: how many, and the GPUs of each; of one model or several.
+    """
+    return math.ceil(sum(number * nodes_of_one(gpus, gpus_of_node) for number, gpus in replicas))
 
 
-def too_small(group: dict[str, Any], replicas: Replicas) -> list[str]:
+def nodes_of_one(gpus: int, gpus_of_node: int) -> Fraction:
+    if gpus <= gpus_of_node:
+        return Fraction(1, gpus_of_node // gpus)
+    return Fraction(math.ceil(gpus / gpus_of_node))
+
+
+def nodes_at_most(replicas: list[Replicas], gpus_of_node: int) -> int:
+    return nodes_for([(one.most, one.gpus) for one in replicas], gpus_of_node)
+
+
+def too_small(group: dict[str, Any], replicas: list[Replicas]) -> list[str]:
     """What is wrong where max_nodes does not hold max_replicas."""
     per_node, most = gpus_per_node(group.get("instance_type", "")), group.get("max_nodes")
-    if not per_node or most is None:
+    if not replicas or not per_node or most is None or nodes_at_most(replicas, per_node) <= most:
         return []
-    needed = nodes_for(replicas.most, replicas.gpus, per_node)
-    if needed <= most:
-        return []
+    wanted = " and ".join(f"{one.most}{f' of {one.model}' if len(replicas) > 1 else ''}" for one in replicas)
     return [
-        f"max_replicas: {replicas.most} needs {needed} nodes of {group.get('instance_type')}, and service.yaml allows "
-        f"{most} (max_nodes). Make the two agree."
+        f"max_replicas: {wanted} needs {nodes_at_most(replicas, per_node)} nodes of {group.get('instance_type')}, and "
+        f"service.yaml allows {most} (max_nodes). Make the two agree."
     ]
 
 

@@ -60,14 +60,16 @@ class Load(Strict):
 def needed(
     engine: Engine,
     cost: Cost,
+    model: str,
     request: Request,
     requests_per_s: float,
     objectives: Objectives | None,
     target_ongoing_requests: float | None,
 ) -> Load:
-    """What a service needs for so many requests each second.
+    """What a model of a service needs for so many requests each second.
 
     Args:
+        model: of the service; the load is its own.
         objectives: of the SLO file; None where there is none.
         target_ongoing_requests: that autoscaling aims at; None where it is off.
     """
@@ -82,7 +84,7 @@ def needed(
     autoscaled = speed(target) if target else None
     replicas = math.ceil(requests_per_s / (best.requests_per_s * HEADROOM)) if best else None
     autoscaled_replicas = math.ceil(requests_per_s / autoscaled.requests_per_s) if autoscaled else None
-    asked = max(replicas or 0, autoscaled_replicas or 0, cost.replicas.least)
+    asked = max(replicas or 0, autoscaled_replicas or 0, cost.replicas_of(model).least)
     load = Load(
         requests_per_s=requests_per_s,
         request=request,
@@ -91,11 +93,11 @@ def needed(
         replicas=replicas,
         autoscaled=autoscaled,
         autoscaled_replicas=autoscaled_replicas,
-        usd_per_hour=cost.usd_per_hour(asked) if best else None,
+        usd_per_hour=cost.usd_per_hour(model, asked) if best else None,
         objectives=hold(autoscaled or best, objectives) if autoscaled or best else [],
         problems=[],
     )
-    load.problems += problems(engine, load, cost, asked, hold(speed(1), objectives))
+    load.problems += problems(engine, load, cost.replicas_of(model).most, asked, hold(speed(1), objectives))
     return load
 
 
@@ -116,7 +118,7 @@ def hold(speed: Speed, objectives: Objectives | None) -> list[Held]:
     return held
 
 
-def problems(engine: Engine, load: Load, cost: Cost, asked: int, alone: list[Held]) -> list[str]:
+def problems(engine: Engine, load: Load, max_replicas: int, asked: int, alone: list[Held]) -> list[str]:
     tokens = load.request.input_tokens + load.request.output_tokens
     if tokens > engine.memory.max_model_len:
         return [f"A request of {tokens:,} tokens is longer than max_model_len, {engine.memory.max_model_len:,}."]
@@ -134,9 +136,9 @@ def problems(engine: Engine, load: Load, cost: Cost, asked: int, alone: list[Hel
             f"Autoscaling gives each replica {load.autoscaled.requests} requests at a time "
             f"(target_ongoing_requests), and by this estimate {load.within_slo.requests} keep to the SLO. Lower it."
         )
-    if asked > cost.replicas.most:
+    if asked > max_replicas:
         found.append(
             f"The load needs {asked} replicas by this estimate, and service.yaml and serve.py allow "
-            f"{cost.replicas.most} (max_replicas). Raise max_replicas, and max_nodes with it."
+            f"{max_replicas} (max_replicas). Raise max_replicas, and max_nodes with it."
         )
     return found

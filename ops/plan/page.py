@@ -1,22 +1,22 @@
 """The plan of a service as one page: the same sections as text and as a self-contained HTML file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import jinja2
-
 from ops.memory.engine import GIB
+from ops.page import render
 from ops.plan.changes import Changes
-from ops.plan.load import ESTIMATE, Load
-from ops.plan.summary import Fit, SpeedAt, Summary
+from ops.plan.load import ESTIMATE, Load, Request
+from ops.plan.summary import Fit, ModelSummary, SpeedAt, Summary
 from ops.report import lasting
 
-TEMPLATE = "page.html.jinja"
+TEMPLATE = Path(__file__).with_name("plan.html.jinja")
 UNKNOWN = "unknown"
 NOT_INCLUDED = "Anyscale's own fees, disks, network traffic and taxes are not included."
 ROLLOUT = "A rollout runs the new version beside the old one, and takes up to twice as much while it lasts."
 SPEED = "For text, without prefix caching and queues; ops/plan/throughput.py says how, and beside what was measured."
 DOLLARS = "$ with all machines: the dearer at min replicas, where the head node counts for more."
+DOLLARS_OF_ONE = "$ with all machines but those that only other models run on: the dearer at min replicas."
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,11 @@ class Section:
 
 def heading(plan: Summary) -> str:
     """What is planned, in a line."""
-    replicas, gpu = plan.cost.replicas, plan.accelerator or "GPU"
-    number = span(replicas.least, replicas.most)
-    return f"{plan.service}: {plan.model}, {number} replicas of {replicas.gpus} {gpu}"
+    of_models = []
+    for one, replicas in zip(plan.models, plan.cost.replicas, strict=True):
+        number = span(replicas.least, replicas.most)
+        of_models.append(f"{one.model}, {number} replicas of {replicas.gpus} {one.accelerator or 'GPU'}")
+    return f"{plan.service}: {'; '.join(of_models)}"
 
 
 def sections(plan: Summary) -> list[Section]:
@@ -47,13 +49,23 @@ def sections(plan: Summary) -> list[Section]:
         Section("Unknown", notes=plan.unknown) if plan.unknown else None,
         machines(plan),
         quotas(plan),
-        memory(plan.fit) if plan.fit else None,
-        speeds(plan) if plan.speeds else None,
-        load(plan.load) if plan.load else None,
-        cold_start(plan),
+        *[section for one in plan.models for section in model_sections(plan, one)],
         changes(plan.changes),
     ]
     return [section for section in found if section]
+
+
+def model_sections(plan: Summary, one: ModelSummary) -> list[Section]:
+    """What is about one model; their titles name it where there are several."""
+    several = len(plan.models) > 1
+    found = [
+        memory(one.fit) if one.fit else None,
+        speeds(one, plan.request, DOLLARS_OF_ONE if several else DOLLARS) if one.speeds else None,
+        load(one.load) if one.load else None,
+        cold_start(one),
+    ]
+    whose = f"{one.model}: " if several else ""
+    return [replace(section, title=f"{whose}{section.title}") for section in found if section]
 
 
 def machines(plan: Summary) -> Section:
@@ -121,11 +133,11 @@ def memory(fit: Fit) -> Section:
     return Section(title, [Column(), Column(number=True)], rows, notes=notes)
 
 
-def speeds(plan: Summary) -> Section:
+def speeds(one: ModelSummary, request: Request, dollars: str) -> Section:
     columns = [Column("requests at a time"), Column("requests/s", True), Column("output tokens/s", True)]
     columns += [Column("TTFT", True), Column("TPOT", True), Column("$ per million output tokens", True)]
-    title = f"Speed of a replica with {plan.request}: {ESTIMATE}"
-    return Section(title, columns, [speed_row(one) for one in plan.speeds], notes=[SPEED, DOLLARS])
+    title = f"Speed of a replica with {request}: {ESTIMATE}"
+    return Section(title, columns, [speed_row(at) for at in one.speeds], notes=[SPEED, dollars])
 
 
 def speed_row(one: SpeedAt) -> list[str]:
@@ -158,11 +170,11 @@ def load(one: Load) -> Section:
     return Section(title, [Column(), Column(number=True)], rows, notes=notes)
 
 
-def cold_start(plan: Summary) -> Section:
-    start = plan.cold_start
+def cold_start(one: ModelSummary) -> Section:
+    start = one.cold_start
     rows = [[part.name, span(part.least_s, part.most_s, duration), part.how] for part in start.parts]
     rows.append(["all that is known", span(start.least_s, start.most_s, duration), ""])
-    notes = [f"The weights are {plan.source}.", f"Measured on {start.measured_on}."]
+    notes = [f"The weights are {one.source}.", f"Measured on {start.measured_on}."]
     return Section("Cold start of a replica", [Column(), Column(number=True), Column()], rows, notes=notes)
 
 
@@ -214,11 +226,4 @@ def table(section: Section) -> list[str]:
 
 def html(plan: Summary) -> str:
     """The page for a browser. It needs nothing else to be read anywhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(heading=heading(plan), sections=sections(plan))
+    return render(TEMPLATE, heading=heading(plan), sections=sections(plan))

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
-from ops import hardware, memory, model_facts, slo
+from ops import hardware, memory, slo
 from ops.catalogue import Service
+from ops.check import fit
 from ops.check.serve_py import Model
 from ops.check.service_files import ServiceFiles
 from ops.cli import CommandError
@@ -57,23 +58,31 @@ class SpeedAt(Strict):
     """What makes it so many requests at a time."""
     speed: Speed
     usd_per_million_output_tokens: tuple[float, float] | None
-    """With the cost of all machines at min and at max replicas; None where a price is not known."""
+    """With the cost of all machines but those of other models, at min and at max replicas; None where a price is not
+    known."""
 
 
-class Summary(Strict):
-    service: str
+class ModelSummary(Strict):
+    """Of one model that the service serves."""
+
     model: str
     source: str
     accelerator: str | None
-    cost: Cost
     fit: Fit | None
     """None where the model or the GPU is not known."""
-    request: Request
-    """That `speeds` is about."""
     speeds: list[SpeedAt]
     cold_start: ColdStart
     load: Load | None
     """None where no rate is given."""
+
+
+class Summary(Strict):
+    service: str
+    models: list[ModelSummary]
+    """Those that are served at once; most services serve one of theirs."""
+    cost: Cost
+    request: Request
+    """That the speeds are about."""
     changes: Changes
     problems: list[str]
     unknown: list[str]
@@ -99,46 +108,58 @@ def of(
     Args:
         own_prices: USD per hour by instance type.
         request: the size of a request; None for the one that the roofline was compared with a measurement at.
-        rate: requests each second; None leaves out what a load needs.
+        rate: requests each second, for each model; None leaves out what a load needs.
 
     Raises:
         CommandError: serve.py, models.yaml or the SLO file cannot be read.
     """
     files = ServiceFiles(service.folder.parents[1], service.folder)
-    model = model_of(files)
-    costs = cost.of(files, model, own_prices)
-    known = look_up(files, model, costs)
-    load = load_of(service, known, costs, model, request, rate) if request and rate else None
+    costs = cost.of(files, models_of(files), own_prices)
+    models, problems, unknown = [], [*costs.problems], [*costs.unknown]
+    for model in files.served:
+        known = look_up(files, model, costs)
+        load = load_of(service, known, costs, model, request, rate) if request and rate else None
+        models.append(model_summary(model, known, costs, request or COMPARED, load))
+        problems += [*does_not_fit(known, model), *(load.problems if load else [])]
+        unknown += known.unknown
     return Summary(
         service=service.name,
-        model=model.id,
-        source=model.source,
-        accelerator=known.gpu.name if known.gpu else model.get("accelerator_type"),
+        models=models,
         cost=costs,
-        fit=fit_of(known, model),
         request=request or COMPARED,
-        speeds=speeds_of(known, costs, model, request or COMPARED),
-        cold_start=cold_start.of(model, known.facts, known.instance),
-        load=load,
         changes=changes,
-        problems=[*costs.problems, *does_not_fit(known, model), *(load.problems if load else [])],
-        unknown=[*costs.unknown, *known.unknown],
+        problems=problems,
+        unknown=unknown,
     )
 
 
-def model_of(files: ServiceFiles) -> Model:
-    """The model that service.yaml deploys. Raises CommandError: its serve.py does not say."""
-    if fault := files.serve.error or files.serve.build_error or ("" if files.model else "it has no LLMConfig"):
+def models_of(files: ServiceFiles) -> list[Model]:
+    """The models that service.yaml deploys. Raises CommandError: its serve.py does not say."""
+    if fault := files.serve.error or files.serve.build_error or ("" if files.served else "it has no LLMConfig"):
         raise CommandError(f"{files.folder / 'serve.py'} cannot be planned with: {fault}")
-    return files.model
+    return files.served
+
+
+def model_summary(model: Model, known: Known, costs: Cost, request: Request, load: Load | None) -> ModelSummary:
+    return ModelSummary(
+        model=model.id,
+        source=model.source,
+        accelerator=known.gpu.name if known.gpu else model.get("accelerator_type"),
+        fit=fit_of(known, model),
+        speeds=speeds_of(known, costs, model, request),
+        cold_start=cold_start.of(model, known.facts, known.instance),
+        load=load,
+    )
 
 
 def look_up(files: ServiceFiles, model: Model, costs: Cost) -> Known:
-    group = costs.with_replicas
+    group = costs.machines_of(model.id)
     instance = hardware.instance(group.instance_type) if group else None
     asked = model.get("accelerator_type")
     gpu = hardware.accelerator((instance.accelerator if instance else asked) or "")
-    known = Known(instance, model_facts.read(files.folder).get(model.source), gpu)
+    if files.facts_fault:
+        raise CommandError(files.facts_fault)
+    known = Known(instance, files.facts.get(model.source), gpu)
     if known.facts is None:
         known.unknown.append(
             f"{model.source} is unknown: what fits, its speed and its cold start. Add its facts to "
@@ -157,9 +178,12 @@ def estimate(files: ServiceFiles, model: Model, known: Known) -> None:
     """Adds memory and speed to what is known."""
     facts, gpu = known.facts, known.gpu
     try:
-        known.estimate = memory.estimate(facts, model.engine, gpu.memory_bytes, gpu=gpu.name, env=files.env_vars)
+        known.estimate = fit.estimate_of(files, model, facts, gpu)
     except memory.NotKnown as error:
         known.unknown.append(f"What fits is unknown, and the speed. {error}")
+        return
+    if model.engine.get("data_parallel_size", 1) != 1 or model.engine.get("kv_transfer_config"):
+        known.unknown.append("The speed is unknown: it is estimated for replicas that share no work with others.")
         return
     most = model.deployment.get("max_ongoing_requests", throughput.MAX_NUM_SEQS)
     engine = throughput.engine(facts, model.engine, gpu, known.estimate, most)
@@ -227,18 +251,21 @@ def speeds_of(known: Known, costs: Cost, model: Model, request: Request) -> list
     found = []
     for requests in sorted(number for number in why if number and number <= most):
         speed = throughput.speed(engine, requests, request.input_tokens, request.output_tokens)
-        found.append(SpeedAt(why=why[requests], speed=speed, usd_per_million_output_tokens=per_million(speed, costs)))
+        found.append(
+            SpeedAt(why=why[requests], speed=speed, usd_per_million_output_tokens=per_million(speed, costs, model.id))
+        )
     return found
 
 
-def per_million(speed: Speed, costs: Cost) -> tuple[float, float] | None:
+def per_million(speed: Speed, costs: Cost, model: str) -> tuple[float, float] | None:
     """USD for a million output tokens, at min and at max replicas; with none at all, they cost what one does."""
-    least = max(1, costs.replicas.least)
-    hourly = costs.usd_per_hour(least), costs.usd_per_hour(costs.replicas.most)
+    replicas = costs.replicas_of(model)
+    least = max(1, replicas.least)
+    hourly = costs.usd_per_hour(model, least), costs.usd_per_hour(model, replicas.most)
     if None in hourly:
         return None
     millions_an_hour = speed.output_tokens_per_s * 3600 / 1e6
-    return hourly[0] / least / millions_an_hour, hourly[1] / costs.replicas.most / millions_an_hour
+    return hourly[0] / least / millions_an_hour, hourly[1] / replicas.most / millions_an_hour
 
 
 def load_of(service: Service, known: Known, costs: Cost, model: Model, request: Request, rate: float) -> Load | None:
@@ -247,4 +274,4 @@ def load_of(service: Service, known: Known, costs: Cost, model: Model, request: 
         return None
     file = slo.file_of(service)
     objectives = slo.load(file).objectives if file.is_file() else None
-    return plan_load.needed(known.engine, costs, request, rate, objectives, target_of(model))
+    return plan_load.needed(known.engine, costs, model.id, request, rate, objectives, target_of(model))

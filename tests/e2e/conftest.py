@@ -7,28 +7,58 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from laptop.cache import CACHE
-from ops import preflight
+from ops import preflight, service_key
 from ops.catalogue import Service
+from ops.monitoring import prometheus
+from tests import collector, keys
+
+SCALED_BY_ENGINE = "hybrid-reasoning-llm"
+"""The service that the tests run with the policy that follows the engine."""
 
 Scripts = Callable[..., subprocess.CompletedProcess]
 
 
+LONGEST = ["test_rehearse.py", "test_operations.py", "test_laptop.py"]
+"""Begun first, as whichever worker gets a long file last keeps the other waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@dataclass
+class ApiKeys:
+    file: Path
+    by_name: dict[str, str]
+
+
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory, laptop_packages) -> dict[str, str]:
+def api_keys(tmp_path_factory) -> ApiKeys:
+    """Of keys.SERVICE: `admin` has no limits, and is the key that our commands send."""
+    file = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    return ApiKeys(file, keys.make(file, admin={}, minute=dict(requests_per_minute=3), day=dict(tokens_per_day=50)))
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory, laptop_packages, prometheus_tools, api_keys) -> dict[str, str]:
     """The caller's environment with a cache folder of its own, so that `scripts/dev --stop` sees the tests' runs only.
 
-    The checkpoints in the user's cache are used and kept.
+    The checkpoints and the Prometheus in the user's cache are used and kept, and what vLLM has found out about model
+    classes, for which it imports itself once more: 20 s on two cores.
     """
     cache = tmp_path_factory.mktemp("cache")
-    models = CACHE / "models"
-    models.mkdir(parents=True, exist_ok=True)
+    (CACHE / "models").mkdir(parents=True, exist_ok=True)
     (cache / CACHE.name).mkdir()
-    (cache / CACHE.name / "models").symlink_to(models)
+    for kept in (CACHE / "models", prometheus.FOLDER):
+        if kept.is_dir():
+            (cache / CACHE.name / kept.name).symlink_to(kept)
     inherited = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "RAY_ADDRESS")}
-    return inherited | {"XDG_CACHE_HOME": str(cache)}
+    of_tests = {"XDG_CACHE_HOME": str(cache), "VLLM_CACHE_ROOT": str(CACHE.parent / "vllm")}
+    return inherited | of_tests | {service_key.VARIABLE: api_keys.by_name["admin"]}
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +72,28 @@ def scripts(root: Path, environment: dict[str, str]) -> Scripts:
             env=environment | more_environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1800,  # the first start of a model that stands in for others trains it
             check=False,
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def processes(environment: dict[str, str]) -> Callable[[], list[psutil.Process]]:
+    """All processes that the tests' commands have started and that still run: those that have their cache folder."""
+    cache = environment["XDG_CACHE_HOME"]
+
+    def running() -> list[psutil.Process]:
+        return [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("XDG_CACHE_HOME") == cache]
+
+    return running
+
+
+@pytest.fixture
+def left(processes: Callable[[], list[psutil.Process]]) -> Callable[[], list[list[str]]]:
+    """The command lines of those that do not end by themselves."""
+    return lambda: [process.cmdline() for process in psutil.wait_procs(processes(), timeout=20)[1]]
 
 
 @dataclass
@@ -62,10 +109,21 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(service: Service, scripts: Scripts) -> Iterator[Served]:
+def traces() -> Iterator[tuple[collector.Collector, str]]:
+    """A collector of traces and its URL."""
+    with collector.listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def served(service: Service, scripts: Scripts, api_keys: ApiKeys, prometheus_tools, traces) -> Iterator[Served]:
     """The service on the laptop profile, started once for the tests of a module."""
-    port = str(preflight.free_port(8000))
-    started = scripts("dev", service.name, "--profile", "laptop", "--port", port, "--detach")
+    port = str(preflight.free_port())
+    options = ["--set", f"api_keys={api_keys.file}"] if service.name == keys.SERVICE else []
+    options += ["--set", f"traces={traces[1]}"] if service.name in collector.TRACED else []
+    options += ["--set", "autoscaling=engine"] if service.name == SCALED_BY_ENGINE else []
+    options += ["--monitoring"] if prometheus_tools else []
+    started = scripts("dev", service.name, "--profile", "laptop", "--port", port, "--detach", *options)
     assert started.returncode == 0, started.stdout + started.stderr
     yield Served(service, f"http://127.0.0.1:{port}", started.stdout)
     scripts("dev", "--stop")

@@ -82,7 +82,7 @@ class Rehearsal:
         command = [sys.executable, "-c", "from anyscale.scripts import main; main()", *words]
         env = {name: value for name, value in os.environ.items() if not name.startswith("ANYSCALE_")} | own
         return subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=600, check=False
         )
 
     def ok(self, *words: str) -> str:
@@ -105,7 +105,7 @@ class Rehearsal:
         reply = HTTP.get(f"{self.url}/api/v2/services-v2/", params={"name": "repeat"}, headers=headers)
         return reply.json()["results"][0]
 
-    def wait(self, reached: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> dict[str, Any]:
+    def wait(self, reached: Callable[[dict[str, Any]], bool], timeout_s: float = 600) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while not reached(service := self.service()):
             assert time.monotonic() < deadline, json.dumps(service, indent=2)
@@ -118,7 +118,7 @@ class Rehearsal:
 
 @pytest.fixture(scope="module")
 def rehearsal(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    port = preflight.free_port(9000)
+    port = preflight.free_port()
     folder = tmp_path_factory.mktemp("application")
     (folder / "repeat.py").write_text(APPLICATION)
     words = ["--port", str(port), "--folder", str(tmp_path_factory.mktemp("control-plane"))]

@@ -37,7 +37,7 @@ def test_lint_and_unit_tests_of_the_new_service(copy):
 
 
 def test_new_service_passes_its_probe_on_the_laptop_profile(copy, environment):
-    port = str(preflight.free_port(8000))
+    port = str(preflight.free_port())
     run(copy, "ops.dev", NAME, "--profile", "laptop", "--port", port, "--detach", **environment)
     try:
         probe = run(copy, "ops.probe", NAME, "--url", f"http://127.0.0.1:{port}", "--json")

@@ -3,11 +3,8 @@
 import re
 import subprocess
 
-import psutil
 
-
-def test_rehearsal_of_a_service_comes_out_as_it_should(root, environment):
-    before = {process.pid for process in psutil.process_iter()}
+def test_rehearsal_of_a_service_comes_out_as_it_should(root, environment, left):
     played = subprocess.run(
         [root / "scripts/rehearse", "small-size-llm"],
         env=environment,
@@ -24,6 +21,4 @@ def test_rehearsal_of_a_service_comes_out_as_it_should(root, environment):
     back_s = next(line.partition(": ")[2] for line in lines if line.startswith("seconds from bad step to rolled back:"))
     assert float(back_s) > 0
     assert re.fullmatch(r"The rehearsal of small-size-llm came out as it should: 6 acts in \d+ s\.", lines[-1])
-    left = [process for process in psutil.process_iter(["name", "cmdline"]) if process.pid not in before]
-    names = ("ray::", "raylet", "gcs_server", "haproxy", "VLLM::", "controlplane")
-    assert not [process for process in left if any(name in " ".join(process.info["cmdline"] or []) for name in names)]
+    assert left() == []

@@ -8,7 +8,7 @@ from ops import canary, catalogue, changes, live, service_state, waiting
 from ops.canary import Rollout
 from ops.cli import Failed
 from ops.journal import Entry, Journal, Plan, Previous, State
-from ops.load import Reading
+from ops.reading import Reading
 from ops.service_state import ServiceState, Version
 
 PLAN = Plan(
@@ -92,3 +92,15 @@ def test_what_somebody_else_deployed_is_left_alone(rollout, state):
     with pytest.raises(Failed, match="runs v3, which was deployed by somebody else"):
         resumed.run()
     assert resumed.changed == []
+
+
+def test_each_of_several_models_is_judged(rollout, monkeypatch):
+    well, failing = (Reading(requests=2, errors=errors, empty_answers=0) for errors in (0, 2))
+    readings = {f"{version}, {model}": well for version in ("canary", "primary") for model in ("small", "large")}
+    monkeypatch.setattr(live, "measure", lambda *_: readings | {"canary, large": failing})
+    monkeypatch.setattr(
+        canary.gate, "breaches", lambda _, new, old: ["failed"] if new.errors and not old.errors else []
+    )
+    resumed = rollout(service("v1", "v2", 25))
+    assert resumed.run() == State.ROLLED_BACK
+    assert resumed.log.last.why == ["large: failed"]

@@ -56,13 +56,17 @@ PHI = 'tool_call_parser="phi4_mini_json", max_model_len=8192'
 EXPERIMENTS = "experimental_configs=STREAM_AT_ONCE"
 PLACEMENT = "placement_group_config=ON_ONE_NODE,"
 HEALTH = "    **HEALTH_CHECKS,\n"
-BUILD = 'build_openai_app({"llm_configs": [config]})'
+BUILD = 'return application({"llm_configs": [prepared(chosen, args, laptop_model)]}, args)'
+BUILT = "config = prepared(chosen, args, laptop_model)\n    return build_openai_app("
 NO_STATS = 'VLLM_NO_USAGE_STATS: "1"'
 HAPROXY = '  RAY_SERVE_ENABLE_HA_PROXY: "1"\n'
 DIRECT = '  RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING: "1"  # from HAProxy straight to the replica\n'
 STREAMING_OFF = (SMALL_YAML, DIRECT, "")
 ROUTE = "    route_prefix: /\n"
-PREFIX_ROUTER = 'request_router_class="ray.serve.llm.request_router.PrefixCacheAffinityRouter"'
+RAYS_PREFIX_ROUTER = 'request_router_class="ray.serve.llm.request_router.PrefixCacheAffinityRouter"'
+PREFIX_ROUTER = 'request_router_class="serving.prefix_router:PrefixRouter"'
+BOUNDED = "request_router_kwargs=dict(imbalanced_threshold=5, do_eviction=True)"
+ARGS = "      profile: gpu\n"
 
 
 def argument(name: str, given: str, check: str, at: str = "", also: tuple[tuple[str, str, str], ...] = ()) -> Fault:
@@ -209,7 +213,7 @@ ROUTING = [
         "replicas of an ingress that is not there",
         APP,
         BUILD,
-        'build_openai_app(\n        {\n            "llm_configs": [config],\n'
+        f'{BUILT}\n        {{\n            "llm_configs": [config],\n'
         '            "ingress_deployment_config": {"num_replicas": 2},\n        }\n    )',
         "direct-streaming",
         '"ingress_deployment_config"',
@@ -218,16 +222,23 @@ ROUTING = [
         "class of an ingress that is not there",
         APP,
         BUILD,
-        'build_openai_app(\n        dict(llm_configs=[config], ingress_cls_config=dict(ingress_cls="a:B"))\n    )',
+        f'{BUILT}\n        dict(llm_configs=[config], ingress_cls_config=dict(ingress_cls="a:B"))\n    )',
         "direct-streaming",
         "ingress_cls_config=",
     ),
-    Fault("two models", APP, BUILD, 'build_openai_app({"llm_configs": [config, config]})', "direct-streaming"),
+    Fault(
+        "two models",
+        APP,
+        BUILD,
+        f'{BUILT}{{"llm_configs": [config, config]}})',
+        "direct-streaming",
+        f"{SMALL_YAML}: {DIRECT.strip()}",
+    ),
     Fault(
         "router of an ingress behind HAProxy",
         APP,
         BUILD,
-        'build_openai_app({"llm_configs": [config], "ingress_deployment_config": '
+        f'{BUILT}{{"llm_configs": [config], "ingress_deployment_config": '
         '{"request_router_config": {"request_router_class": "a.B"}}})',
         "request-router",
         "ingress_deployment_config",
@@ -237,7 +248,8 @@ ROUTING = [
         "adapters",
         SMALL,
         f"{PHI}),",
-        f'enable_lora=True, {PHI}),\n        lora_config=dict(dynamic_lora_loading_path="s3://bucket/adapters"),',
+        f"enable_lora=True, max_loras=16, {PHI}),\n"
+        '        lora_config=dict(dynamic_lora_loading_path="s3://bucket/adapters"),',
         "direct-streaming",
         "lora_config=",
     ),
@@ -252,10 +264,19 @@ ROUTING = [
     ),
     router(
         "router that sees no prompt",
-        f"{PREFIX_ROUTER}, request_router_kwargs=dict(imbalanced_threshold=5, do_eviction=True)",
+        f"{PREFIX_ROUTER}, {BOUNDED}",
         "request-router",
         PREFIX_ROUTER,
     ),
+    Fault(
+        "routing by a prompt that is not seen",
+        SMALL_YAML,
+        ARGS,
+        f"{ARGS}      routing: prefix\n",
+        "request-router",
+        "routing: prefix",
+    ),
+    router("router that is told nothing", f"{RAYS_PREFIX_ROUTER}, {BOUNDED}", "prefix-router", RAYS_PREFIX_ROUTER),
     router(
         "KV router without direct streaming",
         'request_router_class="ray.serve.llm.request_router:KVAwareRouter"',
@@ -272,7 +293,7 @@ ROUTING = [
     ),
     router(
         "prefixes kept for ever",
-        f"{PREFIX_ROUTER}, request_router_kwargs=dict(imbalanced_threshold=5)",
+        f"{RAYS_PREFIX_ROUTER}, request_router_kwargs=dict(imbalanced_threshold=5)",
         "prefix-router",
         "imbalanced_threshold=5",
         also=(STREAMING_OFF,),
@@ -680,7 +701,7 @@ def test_no_code_reads_the_source_of_the_tokenizer(ray_llm):
     assert not any(".tokenizer_source" in text for text in ray_llm.values())
 
 
-@pytest.mark.parametrize("name", set(named("engine_kwargs")) & {field.name for field in fields(FrontendArgs)})
+@pytest.mark.parametrize("name", sorted(set(named("engine_kwargs")) & {field.name for field in fields(FrontendArgs)}))
 def test_the_app_does_not_read_arguments_of_vllms_own_server(name, vllm_app):
     assert not re.search(rf"\bargs\.{name}\b", vllm_app)
 

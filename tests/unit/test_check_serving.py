@@ -15,9 +15,20 @@ VISION, VISION_YAML = "services/vision_llm/serve.py", "services/vision_llm/servi
 README, PROBE = "services/small_size_llm/README.md", "services/small_size_llm/probe.yaml"
 CONTAINERFILE = "services/small_size_llm/Containerfile"
 DIRECT = '  RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING: "1"  # from HAProxy straight to the replica\n'
-BUILD = 'build_openai_app({"llm_configs": [config]})'
-ONE_INGRESS = 'build_openai_app({"llm_configs": [config], "ingress_deployment_config": {"num_replicas": 8}})'
+MULTI, MULTI_YAML = "services/multi_model/serve.py", "services/multi_model/service.yaml"
+MULTI_PROBE = "services/multi_model/probe.yaml"
+HA_PROXY = '  RAY_SERVE_ENABLE_HA_PROXY: "1"\n'
+BUILD = 'return application({"llm_configs": [prepared(chosen, args, laptop_model)]}, args)'
+ONE_INGRESS = (
+    "config = prepared(chosen, args, laptop_model)\n"
+    '    return build_openai_app({"llm_configs": [config], "ingress_deployment_config": {"num_replicas": 8}})'
+)
 TARGET = "        target_ongoing_requests=16,  # without a target"
+ARGS = "      profile: gpu\n"
+TOOLS_OF_LLAMA = '**TOOLS, tool_call_parser="llama3_json"'
+COMMON = "COMMON = dict("
+MOST = "        max_replicas=4,  # as many as service.yaml has nodes for\n"
+ENGINE_POLICY = '        policy=dict(policy_function="serving.autoscaling:EnginePolicy"),\n'
 OVER_GRPC = '  RAY_SERVE_USE_GRPC_BY_DEFAULT: "1"\n'
 NO_STATS = '  VLLM_NO_USAGE_STATS: "1"\n'
 
@@ -41,7 +52,67 @@ SCALING = [
         "replicas-fixed-and-scaled",
         "num_replicas=2",
     ),
-    Fault("to zero", SMALL, "min_replicas=1", "min_replicas=0", "scale-to-zero-without-a-note"),
+    Fault(
+        "policy without numbers",
+        SMALL_YAML,
+        ARGS,
+        f"{ARGS}      autoscaling: engine\n",
+        "engine-policy-without-numbers",
+        "autoscaling: engine",
+        also=(
+            (SMALL, TOOLS_OF_LLAMA, f"disable_log_stats=True, {TOOLS_OF_LLAMA}"),
+            (SMALL, COMMON, f"{COMMON}log_engine_metrics=False, "),
+        ),
+    ),
+    Fault(
+        "policy in serve.py without numbers",
+        SMALL,
+        TOOLS_OF_LLAMA,
+        f"disable_log_stats=True, {TOOLS_OF_LLAMA}",
+        "engine-policy-without-numbers",
+        also=((SMALL, MOST, f"{MOST}{ENGINE_POLICY}"), (SMALL, COMMON, f"{COMMON}log_engine_metrics=False, ")),
+    ),
+    Fault(
+        "policy that is not there",
+        SMALL,
+        MOST,
+        MOST + ENGINE_POLICY.replace("EnginePolicy", "Policy"),
+        "import-string",
+        "COMMON = dict(",
+    ),
+    Fault(
+        "router that is not there",
+        SMALL,
+        "    **HEALTH_CHECKS,\n",
+        '    **HEALTH_CHECKS,\n    request_router_config=dict(request_router_class="serving.session_router:Router"),\n',
+        "import-string",
+        "COMMON = dict(",
+    ),
+    Fault(
+        "unknown routing",
+        SMALL_YAML,
+        ARGS,
+        f"{ARGS}      routing: sticky\n",
+        "args-do-not-fit",
+        "routing: sticky",
+    ),
+    Fault(
+        "to zero",
+        SMALL,
+        "min_replicas=1",
+        "min_replicas=0",
+        "scale-to-zero-without-a-note",
+        also=((SMALL_YAML, "min_nodes: 1", "min_nodes: 0"),),
+    ),
+    Fault(
+        "to zero replicas on a node",
+        SMALL,
+        "min_replicas=1",
+        "min_replicas=0",
+        "scale-to-zero-keeps-nodes",
+        f"{SMALL_YAML}: min_nodes: 1",
+        also=((README, "## Limits", "## Scale to zero\n\n## Limits"),),
+    ),
 ]
 TIMEOUTS = [
     Fault(
@@ -85,7 +156,27 @@ INGRESS = [
         DIRECT,
         "",
         "one-ingress-replica",
-        f"serving/app.py: {BUILD}",
+        f"{SMALL}: return build(",
+    ),
+    Fault(
+        "one ingress replica for all", MULTI, "    num_replicas=8,", "   ", "one-ingress-replica", "return build_all("
+    ),
+    Fault("one of its own", MULTI, "num_replicas=8", "num_replicas=1", "one-ingress-replica", "return build_all("),
+    Fault(
+        "ingress that never scales",
+        MULTI,
+        "num_replicas=8",
+        "autoscaling_config=dict(min_replicas=1, max_replicas=8)",
+        "one-ingress-replica",
+        "return build_all(",
+    ),
+    Fault(
+        "several models streamed directly",
+        MULTI_YAML,
+        HA_PROXY,
+        HA_PROXY + DIRECT,
+        "direct-streaming",
+        DIRECT.strip(),
     ),
     Fault(
         "tokens held back",
@@ -115,6 +206,22 @@ PLACEMENT = [
         "max_replicas=3",
         "too-few-nodes",
         f"{MEDIUM_YAML}: max_nodes: 2",
+    ),
+    Fault(
+        "no group for one of two models",
+        MULTI_YAML,
+        "instance_type: g6e.12xlarge",
+        "instance_type: g6.12xlarge",
+        "no-node-with-that-gpu",
+        f'{MULTI}: accelerator_type="L40S"',
+    ),
+    Fault(
+        "two models on the nodes of one",
+        MULTI,
+        'accelerator_type="L4"',
+        'accelerator_type="L40S"',
+        "too-few-nodes-for-all",
+        f"{MULTI_YAML}: max_nodes: 2",
     ),
     Fault(
         "packed loosely",
@@ -162,6 +269,24 @@ CONTRACT = [
     Fault("application name", SMALL_YAML, "  - name: small-size-llm", "  - name: small-llm", "another-name"),
     Fault("no such model", SMALL_YAML, "model: llama-3.1-8b", "model: llama-3.1-80b", "no-such-model"),
     Fault("probed model", PROBE, "model: llama-3.1-8b", "model: phi-2", "probe-of-another-model"),
+    Fault("probed model of a check", MULTI_PROBE, "model: qwen3-32b", "model: qwen3-8b", "probe-of-another-model"),
+    Fault(
+        "one of two chosen",
+        MULTI_YAML,
+        "    args:\n",
+        "    args:\n      model: qwen3-32b\n",
+        "model-where-all-are-served",
+        "model: q",
+    ),
+    Fault("same id", SMALL, 'model_id="mistral-7b"', 'model_id="llama-3.1-8b"', "model-id-twice", "mistralai"),
+    Fault(
+        "another id",
+        SMALL,
+        'model_id="phi-2"',
+        'model_id="phi-2b"',
+        "model-id-differs",
+        also=((README, "| `phi-2` |", "| `phi-2b` |"),),
+    ),
     Fault("gated", SMALL_YAML, "  HF_TOKEN:", "  TOKEN_OF_HF:", "gated-without-a-token", "env_vars:"),
     Fault("laptop profile", SMALL_YAML, "profile: gpu", "profile: laptop", "laptop-profile-deployed"),
 ]
@@ -187,6 +312,14 @@ READMES = [
 ]
 
 
+FOLLOWS = {
+    "readme-differs": "a knob that is turned",
+    "engine-metrics-off": "statistics that are turned off, as some faults of scaling need",
+    "alert-rules-of-another-slo": "another name of the application, which alerts ask for",
+}
+"""Findings that planted faults of other checks have too, and which."""
+
+
 @pytest.mark.parametrize(
     "fault",
     SCALING + TIMEOUTS + INGRESS + PLACEMENT + CONTRACT + READMES,
@@ -195,8 +328,20 @@ READMES = [
 def test_a_planted_fault_is_told_once_and_where_it_is(fault, copied):
     expected = plant(copied, fault)
     found = places(findings(copied, fault.folder))
-    # A knob that is turned differs from the README too.
-    assert [one for one in found if one[0] == fault.check or one[0] != "readme-differs"] == [expected]
+    assert [one for one in found if one[0] == fault.check or one[0] not in FOLLOWS] == [expected]
+
+
+def test_a_probe_that_asks_for_one_of_two_models(copied):
+    text = (copied / MULTI_PROBE).read_text()
+    (copied / MULTI_PROBE).write_text(text.replace("model: qwen3-32b", "model: llama-3.1-8b"))
+    (finding,) = findings(copied, "multi_model")
+    assert finding.check == "probe-leaves-a-model-out"
+    assert "No check of probe.yaml asks qwen3-32b, which is served beside llama-3.1-8b" in finding.what
+
+
+def test_a_probe_may_ask_for_an_adapter_of_the_model(copied):
+    change(copied, MULTI_PROBE, "model: qwen3-32b", "model: qwen3-32b:my-adapter")
+    assert findings(copied, "multi_model") == []
 
 
 def test_the_import_path_of_another_service(copied):
@@ -215,8 +360,15 @@ def test_the_untouched_services_have_no_findings(service, root):
     assert findings(root, service.folder.name) == []
 
 
+def test_facts_that_cannot_be_read_end_no_other_check(copied):
+    change(copied, "services/gpt_oss/models.yaml", "layers: 24", "layers: many")
+    change(copied, GPT_OSS, "max_ongoing_requests=64", "max_ongoing_requests=8")
+    assert {"model-facts", "limit-below-target"} <= {finding.check for finding in findings(copied, "gpt_oss")}
+
+
 def test_scaling_to_zero_with_a_note(copied):
     change(copied, SMALL, "min_replicas=1", "min_replicas=0")
+    change(copied, SMALL_YAML, "min_nodes: 1", "min_nodes: 0")
     change(copied, README, "## Limits", "## Scale to zero\n\nThe first request waits for a node.\n\n## Limits")
     assert findings(copied) == []
 

@@ -23,7 +23,7 @@ def planned(tmp_path):
             yaml.safe_dump({"name": "s", "compute_config": compute, "applications": [application]})
         )
         files = ServiceFiles(tmp_path, tmp_path)
-        return cost.of(files, files.model, own_prices)
+        return cost.of(files, files.served, own_prices)
 
     return of
 
@@ -37,7 +37,7 @@ def scaling(least: int, most: int) -> dict:
     [(4, 1, 1, 4), (4, 1, 8, 1), (3, 4, 8, 2), (2, 8, 8, 2), (2, 16, 8, 4), (3, 3, 8, 2), (1, 12, 8, 2), (0, 1, 8, 0)],
 )
 def test_nodes_for(replicas, gpus_of_replica, gpus_of_node, nodes):
-    assert nodes_for(replicas, gpus_of_replica, gpus_of_node) == nodes
+    assert nodes_for([(replicas, gpus_of_replica)], gpus_of_node) == nodes
 
 
 def test_one_replica_a_node(planned):
@@ -47,7 +47,7 @@ def test_one_replica_a_node(planned):
     assert (head.nodes_at_least, head.nodes_at_most) == (1, 1)
     assert (l4.nodes_at_least, l4.nodes_at_most, l4.gpus_at_least, l4.gpus_at_most) == (1, 3, 1, 3)
     assert (made.usd_per_hour_at_least, made.usd_per_hour_at_most) == (11, 31)
-    assert made.usd_per_hour(7) == 71
+    assert made.usd_per_hour("m", 7) == 71
     assert [(need.amount, need.unit, need.machines) for need in made.quotas] == [
         (8, "vCPUs", ["1 x m5.2xlarge"]),
         (24, "vCPUs", ["3 x g6.2xlarge (3 L4)"]),
@@ -73,7 +73,7 @@ def test_replicas_of_four_gpus_share_a_node_of_eight(planned):
     group = {"instance_type": "g6e.48xlarge", "max_nodes": 2}
     engine = {"tensor_parallel_size": 2, "pipeline_parallel_size": 2}
     made = planned(group, accelerator_type="L40S", engine_kwargs=engine, deployment_config=scaling(2, 4))
-    assert made.replicas.gpus == 4
+    assert made.replicas[0].gpus == 4
     assert (made.machines[1].nodes_at_least, made.machines[1].nodes_at_most) == (1, 2)
     assert made.problems == []
 
@@ -139,4 +139,38 @@ def test_spot_machines_are_told(planned):
 def test_replicas_as_ray_serve_counts_them(planned, deployment, replicas):
     group = {"instance_type": "g6.2xlarge", "max_nodes": 200}
     made = planned(group, accelerator_type="L4", deployment_config=deployment)
-    assert (made.replicas.least, made.replicas.most) == replicas
+    (found,) = made.replicas
+    assert (found.least, found.most) == replicas
+
+
+def test_models_that_are_served_at_once_share_nodes_and_pay_for_their_own(tmp_path):
+    def model(name: str, gpu: str, tensor: int, most: int) -> dict:
+        engine = {"tensor_parallel_size": tensor}
+        loading = {"model_id": name}
+        return dict(
+            model_loading_config=loading, accelerator_type=gpu, engine_kwargs=engine, deployment_config=scaling(1, most)
+        )
+
+    groups = [
+        {"name": "l40s", "instance_type": "g6e.12xlarge", "min_nodes": 1, "max_nodes": 2},  # 4 GPUs
+        {"name": "l4", "instance_type": "g6.2xlarge", "min_nodes": 1, "max_nodes": 9},
+    ]
+    configs = [model("large", "L40S", 2, 2), model("middle", "L40S", 1, 3), model("small", "L4", 1, 4)]
+    application = {"import_path": "ray.serve.llm:build_openai_app", "args": {"llm_configs": configs}}
+    compute = {"head_node": HEAD, "worker_nodes": groups}
+    service = {"name": "s", "compute_config": compute, "applications": [application]}
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(service))
+    files = ServiceFiles(tmp_path, tmp_path)
+    made = cost.of(files, files.served, OWN | {"g6e.12xlarge": 100.0})
+    _, l40s, l4 = made.machines
+    assert (l40s.models, l40s.nodes_at_least, l40s.nodes_at_most) == (["large", "middle"], 1, 2)
+    assert (l4.models, l4.nodes_at_least, l4.nodes_at_most) == (["small"], 1, 4)
+    assert (made.usd_per_hour_at_least, made.usd_per_hour_at_most) == (111, 241)
+    assert made.usd_per_hour("small", 2) == 21
+    assert made.usd_per_hour("large", 2) == 201
+    assert made.problems == []
+    groups[0]["max_nodes"] = 1
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(service))
+    files = ServiceFiles(tmp_path, tmp_path)
+    (problem,) = cost.of(files, files.served, OWN).problems
+    assert "max_replicas: 2 of large and 3 of middle needs 2 nodes of g6e.12xlarge" in problem

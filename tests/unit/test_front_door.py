@@ -58,7 +58,7 @@ def versions() -> Iterator[dict[str, Version]]:
 @pytest.fixture
 def door(versions: dict[str, Version]) -> Iterator[FrontDoor]:
     """Version one is the primary, two the canary at 0."""
-    front_door = FrontDoor(preflight.free_port(9500), TOKEN)
+    front_door = FrontDoor(preflight.free_port(), TOKEN)
     for name, version in versions.items():
         front_door.add(name, version.port)
     front_door.route("one", "two", 0)
@@ -113,7 +113,7 @@ def test_wrong_token_is_refused(door, headers):
 
 
 def test_service_without_a_token_is_open(versions):
-    door = FrontDoor(preflight.free_port(9500), None)
+    door = FrontDoor(preflight.free_port(), None)
     door.add("one", versions["one"].port)
     door.route("one", None, 0)
     assert httpx.get(door.url, trust_env=False).text == "one\n"

@@ -5,6 +5,7 @@ import platform
 import shutil
 import socket
 from collections import namedtuple
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from ops import catalogue, dev, preflight, setup
 from ops.catalogue import Service
 from ops.cli import CommandError
-from ops.cluster_env import cluster_env
+from ops.cluster_env import HAPROXY_PORTS, cluster_env
 
 
 def test_taken_port_names_the_process():
@@ -22,13 +23,20 @@ def test_taken_port_names_the_process():
         port = taken.getsockname()[1]
         with pytest.raises(CommandError, match=rf"Port {port} is taken by process {os.getpid()} .*--port"):
             preflight.check_port(port)
-        assert preflight.free_port(port) != port
 
 
 def test_too_little_memory_says_how_much(monkeypatch):
     monkeypatch.setattr(preflight, "LAPTOP_MEMORY_GB", 1e6)
     with pytest.raises(CommandError, match=r"needs 1000000 GB of free memory, and \d+\.\d GB are there"):
         preflight.check_memory()
+
+
+def test_a_service_of_two_models_needs_memory_for_two_engines(monkeypatch):
+    assert [preflight.engines(catalogue.find(name)) for name in ("small-size-llm", "multi-model")] == [1, 2]
+    monkeypatch.setattr(preflight, "ENGINE_MEMORY_GB", 1e6)
+    preflight.check_memory(engines=1)
+    with pytest.raises(CommandError, match=r"needs 1000006 GB of free memory"):
+        preflight.check_memory(engines=2)
 
 
 def test_too_little_disk_says_how_much(monkeypatch, tmp_path):
@@ -64,6 +72,15 @@ def test_cluster_gets_secrets_from_the_environment(with_secret, monkeypatch):
     assert cluster_env(with_secret, Path.cwd())["HF_TOKEN"] == "a token"
     monkeypatch.delenv("HF_TOKEN")
     assert "HF_TOKEN" not in cluster_env(with_secret, Path.cwd())
+
+
+def test_haproxy_gets_ports_that_nobody_else_gets(with_secret, monkeypatch):
+    four = list(islice(filter(preflight.is_free, preflight.PORTS), 4))
+    monkeypatch.setattr(preflight, "PORTS", four)
+    monkeypatch.setattr(preflight, "_spoken_for", set())
+    preflight.check_port(four[0])
+    env = cluster_env(with_secret, Path.cwd())
+    assert {int(env[name]) for name in HAPROXY_PORTS} == set(four[1:])
 
 
 def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):

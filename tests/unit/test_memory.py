@@ -271,10 +271,22 @@ def test_what_is_too_much_comes_with_what_would_fit():
     assert short.missing_bytes == pytest.approx(16 * GIB - fitting.kv_cache)
 
 
+def test_adapters_take_a_slot_each_of_the_highest_rank():
+    plain = estimate(LLAMA, "L4", max_model_len=8192)
+    four = estimate(LLAMA, "L4", max_model_len=8192, enable_lora=True, max_loras=4, max_lora_rank=32)
+    eight = estimate(LLAMA, "L4", max_model_len=8192, enable_lora=True, max_loras=8, max_lora_rank=16)
+    linear = 2 * (4096 + 4096) + 2 * (4096 + 1024) + 2 * (4096 + 14336) + (14336 + 4096)  # inputs and outputs, by layer
+    slot = (32 * linear + 2 * (128256 + 4096)) * 16 * 2  # rank 16 in bfloat16, with embedding and logits
+    assert eight.weights - plain.weights == pytest.approx(8 * slot, rel=0.01)
+    assert four.weights == pytest.approx(eight.weights, rel=0.001)
+    assert plain.kv_cache - eight.kv_cache >= 8 * slot
+    assert eight.fits
+
+
 @pytest.mark.parametrize(
     "engine_kwargs",
     [
-        {"enable_lora": True},
+        {"enable_lora": True, "lora_dtype": "float16"},
         {"speculative_config": {"method": "ngram"}},
         {"data_parallel_size": 2},
         {"quantization": "awq"},
@@ -289,3 +301,17 @@ def test_what_is_too_much_comes_with_what_would_fit():
 def test_what_is_not_known_is_not_guessed(engine_kwargs):
     with pytest.raises(NotKnown, match=r"\.$"):
         estimate(LLAMA, "L4", **engine_kwargs)
+
+
+def test_ranks_keep_all_of_the_attention_and_share_out_the_experts():
+    whole = estimate(R1, "H200", max_model_len=4096)
+    ranks = estimate(R1, "H200", max_model_len=4096, data_parallel_size=8, enable_expert_parallel=True)
+    experts = 58 * 256 * 3 * 7168 * 2048  # layers with experts, experts, matrices, their sizes, in fp8
+    assert whole.weights - ranks.weights == pytest.approx(experts * 7 / 8, rel=0.01)
+
+
+def test_each_rank_makes_room_for_the_batches_of_all():
+    batches = dict(max_model_len=4096, max_num_batched_tokens=2048, enable_expert_parallel=True)
+    two, eight = (estimate(R1, "H200", data_parallel_size=size, **batches) for size in (2, 8))
+    a_token = 8 * 2 * 7168 * 2  # experts, inputs and outputs, hidden size, bfloat16
+    assert eight.activations - two.activations == 6 * 2048 * a_token

@@ -63,15 +63,17 @@ def command(root: Path, *words: str) -> subprocess.CompletedProcess:
 def test_every_service_as_it_is(service):
     made = summary(service)
     assert made.problems == []
-    if made.source not in model_facts.read(service.folder):
+    if any(one.source not in model_facts.read(service.folder) for one in made.models):
         pytest.skip("scripts/new makes a service without the facts of its model")
     assert made.unknown == []
     assert made.cost.usd_per_hour_at_least > 0
-    assert made.fit.fits
-    assert made.speeds[0].usd_per_million_output_tokens[0] > 0
     text = plan_page.text(made)
-    for title in ("Machines", "Quota", "Memory", "Speed", "Cold start"):
-        assert f"\n{title}" in text
+    for one in made.models:
+        assert one.fit.fits
+        assert one.speeds[0].usd_per_million_output_tokens[0] > 0
+        whose = f"{one.model}: " if len(made.models) > 1 else ""
+        for title in ("Machines", "Quota", f"{whose}Memory", f"{whose}Speed", f"{whose}Cold start"):
+            assert f"\n{title}" in text
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -80,22 +82,26 @@ def test_every_model_of_a_service(service, tmp_path, root):
     for folder in (f"services/{service.folder.name}", "serving"):
         shutil.copytree(root / folder, tmp_path / folder)
     copied = Service(tmp_path / "services" / service.folder.name)
+    if "model" not in copied.application["args"]:
+        pytest.skip("all models of this service are served at once, and planned as it is")
     deployed = copied.application["args"]["model"]
     for model in plan_summary.ServiceFiles(tmp_path, copied.folder).models:
         change(copied, "service.yaml", f"model: {deployed}", f"model: {model}")
         deployed = model
         made = summary(Service(copied.folder), CHAT, rate=1)
-        assert made.model == model
-        assert made.fit or made.unknown
+        (planned,) = made.models
+        assert planned.model == model
+        assert planned.fit or made.unknown
         assert plan_page.html(made)
 
 
 def test_without_a_model_in_the_data(small):
     change(small, "models.yaml", "meta-llama/Llama-3.1-8B-Instruct:", "meta-llama/Another:")
     made = summary(small, CHAT, rate=1)
-    assert made.fit is None
-    assert made.speeds == []
-    assert made.load is None
+    (planned,) = made.models
+    assert planned.fit is None
+    assert planned.speeds == []
+    assert planned.load is None
     assert "meta-llama/Llama-3.1-8B-Instruct is unknown" in made.unknown[0]
     assert "services/small_size_llm/models.yaml" in made.unknown[0]
     assert "How many replicas the load needs is unknown" in made.unknown[1]
@@ -152,14 +158,14 @@ def test_serve_py_that_cannot_be_read(small):
 def test_own_prices(small):
     made = summary(small, m5_2xlarge=1, g6_2xlarge=10)
     assert (made.cost.usd_per_hour_at_least, made.cost.usd_per_hour_at_most) == (11, 41)
-    alone = made.speeds[0]
+    alone = made.models[0].speeds[0]
     millions_an_hour = alone.speed.output_tokens_per_s * 3600 / 1e6
     assert alone.usd_per_million_output_tokens == pytest.approx((11 / millions_an_hour, 41 / 4 / millions_an_hour))
     assert "Prices: your prices." in plan_page.text(made)
 
 
 def test_cold_start_is_of_the_size_of_the_weights(small):
-    parts = {part.name: part for part in summary(small).cold_start.parts}
+    parts = {part.name: part for part in summary(small).models[0].cold_start.parts}
     assert parts["weights downloaded"].least_s == pytest.approx(8.03e9 * 2 / 250e6, rel=0.01)
     assert parts["weights read"].least_s == pytest.approx(8.03e9 * 2 / 1e9, rel=0.01)
     assert parts["machine found and started"].least_s is None
@@ -168,7 +174,7 @@ def test_cold_start_is_of_the_size_of_the_weights(small):
 
 def test_cold_start_without_compiling(small):
     change(small, "serve.py", "max_model_len=8192),  # 128k", "max_model_len=8192, enforce_eager=True),  # 128k")
-    names = [part.name for part in summary(small).cold_start.parts]
+    names = [part.name for part in summary(small).models[0].cold_start.parts]
     assert "torch.compile" not in names
     assert "CUDA graphs captured" not in names
 
@@ -176,13 +182,13 @@ def test_cold_start_without_compiling(small):
 def test_cold_start_of_weights_in_a_bucket(small):
     change(small, "serve.py", "meta-llama/Llama-3.1-8B-Instruct", "s3://ours/llama")
     change(small, "models.yaml", "meta-llama/Llama-3.1-8B-Instruct:", '"s3://ours/llama":')
-    parts = {part.name: part for part in summary(small).cold_start.parts}
+    parts = {part.name: part for part in summary(small).models[0].cold_start.parts}
     assert parts["weights downloaded"].least_s is None
     assert parts["weights read"].least_s > 0
 
 
 def test_load_that_it_holds(small):
-    load = summary(small, CHAT, rate=2).load
+    load = summary(small, CHAT, rate=2).models[0].load
     assert load.basis == "estimate (roofline)"
     assert load.problems == []
     assert 1 <= load.replicas <= 4
@@ -193,7 +199,7 @@ def test_load_that_it_holds(small):
 
 
 def test_twice_the_load_takes_twice_the_replicas(small):
-    some, more = summary(small, CHAT, rate=100).load, summary(small, CHAT, rate=200).load
+    some, more = summary(small, CHAT, rate=100).models[0].load, summary(small, CHAT, rate=200).models[0].load
     assert more.replicas == pytest.approx(2 * some.replicas, abs=1)
 
 
@@ -216,7 +222,7 @@ def test_requests_that_cannot_be_served_so(small, input_tokens, output_tokens, s
     made = summary(small, Request(input_tokens=input_tokens, output_tokens=output_tokens), rate=1)
     (problem,) = made.problems
     assert said in problem
-    assert made.load.replicas is None
+    assert made.models[0].load.replicas is None
     assert "$/hour for it  unknown" in re.sub(" +", "  ", plan_page.text(made)).replace(
         "$/hour  for  it", "$/hour for it"
     )
@@ -367,9 +373,10 @@ def test_command_prints_the_page_and_the_same_as_json(root, tmp_path):
     told = command(root, *words, "--json", "--html", str(file))
     assert told.returncode == 0
     data = json.loads(told.stdout)
-    assert data["model"] == "llama-3.1-8b"
-    assert data["load"]["request"] == {"input_tokens": 1000, "output_tokens": 200}
-    assert data["load"]["basis"] == data["speeds"][0]["basis"] == "estimate (roofline)"
+    (planned,) = data["models"]
+    assert planned["model"] == "llama-3.1-8b"
+    assert planned["load"]["request"] == {"input_tokens": 1000, "output_tokens": 200}
+    assert planned["load"]["basis"] == planned["speeds"][0]["basis"] == "estimate (roofline)"
     assert data["cost"]["usd_per_hour_at_most"] == pytest.approx(0.384 + 4 * 0.9776)
     assert str(file) in told.stderr
     assert "<h1>small-size-llm: llama-3.1-8b" in file.read_text()

@@ -12,7 +12,7 @@ import pytest
 
 from ops import report
 from ops.journal import Entry, Journal, Plan, Previous, State
-from ops.load import Percentiles, Reading
+from ops.reading import Percentiles, Reading
 
 BEGAN = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
 PREVIOUS = Previous(version="v1", config={"env_vars": {"MODE": "a-value-of-its-own"}}, secrets=["HF_TOKEN"])
@@ -222,3 +222,14 @@ def test_lasting(seconds, words):
 def test_other_commands_do_not_wait_for_matplotlib(root):
     code = "import sys; from ops import report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+def test_several_models_have_plots_and_rows_of_their_own(page):
+    readings = {f"{version}, {model}": CANARY for version in ("canary", "primary") for model in ("small", "large")}
+    text = page(PLANNED, *AT_5, PASSED_5.model_copy(update={"readings": readings}))
+    assert "5 % passed canary, large 40 0 0 211 ms" in Reader(text).text
+    assert plots(text)[1:] == [
+        f"{plot}, {model}"
+        for model in ("small", "large")
+        for plot in ("TTFT", "Inter-token time", "Speed of the median answer", "Errors and empty answers")
+    ]

@@ -1,16 +1,23 @@
 """Every service directory is complete, and its model configurations build for a GPU and for a laptop."""
 
 import dataclasses
+import inspect
 
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from ray import serve
+from ray.serve import Application
 from ray.serve.llm import LLMConfig
 
+import serving.app
 from laptop import models
-from laptop.profile import laptop_profile
-from ops import probe_file
-from ops.new import shape_of
-from serving.app import AppArgs, choose
+from laptop.controlplane import run_version
+from ops import application, probe_file
+from ops.application import import_application
+from ops.catalogue import Service
+from ops.check.service_files import ServiceFiles
+from ops.cli import CommandError
+from serving.app import AppArgs, ServiceArgs, served
 
 
 def test_has_the_five_files(service):
@@ -19,12 +26,18 @@ def test_has_the_five_files(service):
 
 
 def test_serve_py_is_short(service):
-    assert len((service.folder / "serve.py").read_text().splitlines()) <= 70
+    assert len((service.folder / "serve.py").read_text().splitlines()) <= 90
 
 
-def test_default_model_is_the_first_and_the_one_that_is_probed(service, category):
+@pytest.fixture
+def serves_all(service) -> bool:
+    """Whether its models are served at once, and not one that is chosen."""
+    return len(ServiceFiles(service.folder.parents[1], service.folder).served) > 1
+
+
+def test_default_model_is_the_first_and_the_one_that_is_probed(service, category, serves_all):
     first = next(iter(category.MODELS))
-    assert service.application["args"]["model"] == first
+    assert service.application["args"].get("model") == (None if serves_all else first)
     assert probe_file.load(service.probe_file).model == first
 
 
@@ -36,9 +49,14 @@ def test_gated_models_have_their_secret_declared(service, category):
     assert ("HF_TOKEN" in service.env_vars) == bool(category.GATED)
 
 
-def test_prompt_that_is_too_long_is_so_for_every_model(service, category):
-    (check,) = [check for check in probe_file.load(service.probe_file).checks if check.prompt_words]
-    assert check.prompt_words > max(c.engine_kwargs.get("max_model_len", 0) for c in category.MODELS.values())
+def test_prompt_that_is_too_long_is_so_for_every_model(service, category, serves_all):
+    file = probe_file.load(service.probe_file)
+    lengths = {name: config.engine_kwargs.get("max_model_len", 0) for name, config in category.MODELS.items()}
+    checks = [check for check in file.checks if check.prompt_words]
+    assert len(checks) == (len(lengths) if serves_all else 1)
+    for check in checks:
+        asked = check.request.get("model", file.model)
+        assert check.prompt_words > (lengths[asked] if serves_all else max(lengths.values()))
 
 
 def test_engine_configurations_build_for_a_gpu(category):
@@ -50,24 +68,55 @@ def test_engine_configurations_build_for_a_gpu(category):
         assert all(bundle.items() >= on_gpu.items() for bundle in engine.placement_bundles)
 
 
-def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(
-    service, category, laptop_packages, capsys, monkeypatch, tmp_path
-):
-    stand_in = shape_of(service).laptop_model
-    not_made = dataclasses.replace(models.MODELS[stand_in], checkpoint=lambda: tmp_path)  # training it takes a minute
-    monkeypatch.setitem(models.MODELS, stand_in, not_made)
-    for config in category.MODELS.values():
-        laptop = laptop_profile(config, stand_in)
-        printed = capsys.readouterr().err
-        assert f"Not covered by a run with it: {not_made.not_covered}." in printed
+@pytest.fixture
+def on_a_laptop(service, serves_all, category, monkeypatch, tmp_path) -> list[dict]:
+    """What the builder builds on the laptop profile, for each of its models or once for all; nothing is trained.
+
+    It is called as the local control plane does, which puts any service on that profile.
+    """
+    for name, stand_in in models.MODELS.items():
+        monkeypatch.setitem(models.MODELS, name, dataclasses.replace(stand_in, checkpoint=lambda: tmp_path))
+    built: list[dict] = []
+
+    def build(arguments: dict) -> Application:  # Ray's own starts a cluster
+        built.append(arguments)
+        return serve.deployment(object).bind()
+
+    monkeypatch.setattr(serving.app, "build_openai_app", build)
+    _, builder = import_application(service)
+    for chosen in [{}] if serves_all else [{"model": name} for name in category.MODELS]:
+        run_version.build(builder, chosen)
+    return built
+
+
+def arguments_of(service: Service) -> type[ServiceArgs]:
+    """What the service's builder takes."""
+    (parameter,) = inspect.signature(import_application(service)[1]).parameters.values()
+    return parameter.annotation
+
+
+def test_laptop_profile_takes_the_gpu_away_and_keeps_the_rest(laptop_packages, category, capsys, on_a_laptop):
+    printed = capsys.readouterr().err
+    configs = [config for application in on_a_laptop for config in application["llm_configs"]]
+    assert [config.model_id for config in configs] == list(category.MODELS)
+    for laptop in configs:
+        config = category.MODELS[laptop.model_id]
+        changes = printed.partition(f"changes of {laptop.model_id},")[2].partition("Not covered by a run with it: ")[0]
         bundles = laptop.get_engine_config().placement_bundles
         assert all((bundle["CPU"], bundle.get("GPU", 0)) == (1, 0) for bundle in bundles)
-        assert laptop.model_id == config.model_id
         assert laptop.experimental_configs == config.experimental_configs
-        for field in changed_fields(config, laptop):
+        for field in changed_fields(config, laptop) - {"server_cls", "lora_config.dynamic_lora_loading_path"}:
             levels = field.split(".")
             paths = [".".join(levels[:count]) for count in range(1, len(levels) + 1)]
-            assert any(f"  {path}: " in printed for path in paths), f"the profile changes {field} and does not say so"
+            assert any(f"  {path}: " in changes for path in paths), f"the profile changes {field} and does not say so"
+
+
+def test_ingress_of_several_models_has_replicas_and_leaves_the_cpus_to_the_engines(serves_all, on_a_laptop, category):
+    if not serves_all:
+        pytest.skip("without an ingress: requests go straight to the replica of the one model")
+    (application,) = on_a_laptop
+    assert category.INGRESS["num_replicas"] > 1
+    assert application["ingress_deployment_config"]["ray_actor_options"] == {"num_cpus": 0}
 
 
 def changed_fields(before: LLMConfig, after: LLMConfig) -> set[str]:
@@ -82,20 +131,31 @@ def flatten(fields: dict, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def test_unknown_model_names_the_nearest(category):
+def test_unknown_model_names_the_nearest(category, serves_all):
+    if serves_all:
+        pytest.skip("no model is chosen: requests name it")
     name = next(iter(category.MODELS))
     with pytest.raises(ValueError, match=f"Did you mean {name}"):
-        choose(category.MODELS, AppArgs(model=name + "x"), category.GATED)
+        served(category.MODELS, AppArgs(model=name + "x"), category.GATED)
 
 
-def test_gated_model_on_a_gpu_needs_a_token(category, monkeypatch):
+def test_model_that_is_chosen_where_all_are_served_says_so(service, category, serves_all):
+    if not serves_all:
+        pytest.skip("one model is chosen")
+    with pytest.raises(CommandError, match="serves all of its models at once, so none can be chosen"):
+        application.served(service, {"model": next(iter(category.MODELS))})
+
+
+def test_gated_model_on_a_gpu_needs_a_token(service, category, serves_all, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    kind = arguments_of(service)
     for name in category.GATED:
-        with pytest.raises(ValueError, match="HF_TOKEN is not set"):
-            choose(category.MODELS, AppArgs(model=name), category.GATED)
-        assert choose(category.MODELS, AppArgs(model=name, profile="laptop"), category.GATED).model_id == name
+        chosen = {} if serves_all else {"model": name}
+        with pytest.raises(ValueError, match=f"{name} .* are gated, and HF_TOKEN is not set"):
+            served(category.MODELS, kind(**chosen), category.GATED)
+        assert name in served(category.MODELS, kind(profile="laptop", **chosen), category.GATED)
         monkeypatch.setenv("HF_TOKEN", "a token")
-        assert choose(category.MODELS, AppArgs(model=name), category.GATED).model_id == name
+        assert name in served(category.MODELS, kind(**chosen), category.GATED)
         monkeypatch.delenv("HF_TOKEN")
 
 

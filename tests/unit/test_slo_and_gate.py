@@ -6,7 +6,7 @@ import pytest
 
 from ops import gate, slo
 from ops.cli import CommandError
-from ops.load import Percentiles, Reading
+from ops.reading import Percentiles, Reading
 
 TEXT = """
 load: {requests: 20, concurrency: 2, output_tokens: 64, prompts: [Hello]}

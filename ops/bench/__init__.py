@@ -1,0 +1,1 @@
+"""Measurements of this repository on one machine, whose results are in docs/performance."""

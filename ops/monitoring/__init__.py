@@ -1,0 +1,1 @@
+"""Metrics of a service: what the dashboard and the alerts ask for, and a Prometheus to try them with."""

@@ -1,0 +1,75 @@
+"""Faults in a service with LoRA adapters, planted one at a time."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ops.catalogue import ROOT
+from ops.check import engine, ingress, run, service_yaml_import
+from ops.check.service_files import ServiceFiles
+from tests.planted import PARTS, Fault, places, plant
+
+SERVE, YAML = "services/multi_lora/serve.py", "services/multi_lora/service.yaml"
+MAX_LORAS = "    max_loras=8,  # of different adapters in one batch; requests for a ninth wait\n"
+CPU_LORAS = "max_cpu_loras=32,"
+HAPROXY = '  RAY_SERVE_ENABLE_HA_PROXY: "1"\n'
+DIRECT = '  RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING: "1"\n'
+INGRESS_REPLICAS = """    autoscaling_config=dict(
+        min_replicas=2,
+        max_replicas=8,  # two for each replica of the model
+        target_ongoing_requests=8,  # guess: half of what a replica of the model aims at, as there are two
+    ),
+    health_check"""
+
+FAULTS = [
+    Fault("one at a time", SERVE, "max_loras=8,", "max_loras=1,", "adapters-one-at-a-time"),
+    Fault("one at a time by default", SERVE, MAX_LORAS, "", "adapters-one-at-a-time", "engine_kwargs=ENGINE"),
+    Fault("fewer in memory than loaded", SERVE, CPU_LORAS, "max_cpu_loras=16,", "adapters-read-again"),
+    Fault(
+        "more at once than loaded",
+        SERVE,
+        "max_num_adapters_per_replica=32,",
+        "max_num_adapters_per_replica=4,",
+        "adapters-never-used",
+        "max_loras=8,",
+    ),
+    Fault("more at once than in memory", SERVE, CPU_LORAS, "max_cpu_loras=4,", "sizes", "max_loras=8,"),
+    Fault(
+        "no LoRA in the engine", SERVE, "enable_lora=True", "enable_lora=False", "needs-another-setting", "lora_config="
+    ),
+    Fault("rank", SERVE, "max_lora_rank=16", "max_lora_rank=24", "engine-argument-value"),
+    Fault("colon", SERVE, 'model_id="llama-3.1-8b"', 'model_id="llama-3.1:8b"', "model-id"),
+    Fault(
+        "one ingress",
+        SERVE,
+        INGRESS_REPLICAS,
+        "    health_check",
+        "one-ingress-replica",
+        "return build(",
+    ),
+    Fault("direct streaming", YAML, HAPROXY, HAPROXY + DIRECT, "direct-streaming", f"{SERVE}: lora_config="),
+    Fault(
+        "adapters that are in no cloud",
+        YAML,
+        "      profile: gpu\n",
+        "      profile: gpu\n      adapters: /mnt/adapters\n",
+        "args-do-not-fit",
+        "adapters: /mnt",
+    ),
+]
+
+
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, tmp_path / part)
+    return tmp_path
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_is_told_where_it_is(fault, copied):
+    expected = plant(copied, fault)
+    checks = [engine.quick_findings, engine.findings, ingress.findings, service_yaml_import.quick_findings]
+    found = list(run.run(checks, ServiceFiles(copied, copied / "services" / "multi_lora")))
+    assert expected in places(found)

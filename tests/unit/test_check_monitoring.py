@@ -1,0 +1,106 @@
+"""What would leave the dashboard, the alerts or the traces empty, planted singly."""
+
+import pytest
+
+from ops import catalogue
+from serving import trace_endpoint
+from tests.planted import Fault, findings, places, plant
+
+SERVE, YAML = "services/small_size_llm/serve.py", "services/small_size_llm/service.yaml"
+SLO, RULES = "observability/slo/small-size-llm.yaml", "observability/rules/small-size-llm.yaml"
+PROFILE = "      profile: gpu\n"
+STATS = '  VLLM_NO_USAGE_STATS: "1"\n'
+
+
+def traces(endpoint: str) -> str:
+    return f"{PROFILE}      traces: {endpoint}\n"
+
+
+def variable(name: str) -> str:
+    return f'{STATS}  {name}: "0.5"\n'
+
+
+FAULTS = [
+    Fault("another objective", SLO, "ttft_p95: 2s", "ttft_p95: 4s", "alert-rules-of-another-slo", f"{RULES}: # Made"),
+    Fault("rules edited by hand", RULES, "> 0.5\n", "> 5\n", "alert-rules-of-another-slo", "# Made"),
+    Fault(
+        "another name of the application",
+        YAML,
+        "  - name: small-size-llm\n    route_prefix",
+        "  - name: small\n    route_prefix",
+        "alert-rules-of-another-slo",
+        f"{RULES}: # Made",
+    ),
+    Fault(
+        "metrics off",
+        SERVE,
+        "COMMON = dict(",
+        "COMMON = dict(log_engine_metrics=False, ",
+        "engine-metrics-off",
+    ),
+    *[
+        Fault(f"traces to {endpoint}", YAML, PROFILE, traces(endpoint), "traces-not-a-collector", "traces:")
+        for endpoint in (
+            "collector:4317",
+            "http://collector",
+            "http://collector:4318",
+            "http://collector:4317/v1/traces",
+        )
+    ],
+    Fault("traces to a number", YAML, PROFILE, traces("4317"), "traces-not-a-collector", "traces:"),
+    Fault(
+        "an endpoint alone", YAML, STATS, variable("OTEL_EXPORTER_OTLP_ENDPOINT"), "dead-tracing-variable", "OTEL_EXP"
+    ),
+    Fault(
+        "a share alone",
+        YAML,
+        STATS,
+        variable("RAY_SERVE_TRACING_SAMPLING_RATIO"),
+        "dead-tracing-variable",
+        "RAY_SERVE_TRACING",
+    ),
+    Fault(
+        "an endpoint beside traces",
+        YAML,
+        STATS,
+        variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+        "dead-tracing-variable",
+        "OTEL_EXP",
+        also=((YAML, PROFILE, traces(trace_endpoint.EXAMPLE)),),
+    ),
+    Fault(
+        "traces twice",
+        YAML,
+        "\nenv_vars:",
+        "\ntracing_config:\n  enabled: true\nenv_vars:",
+        "traces-twice",
+        "tracing_config:",
+        also=((YAML, PROFILE, traces(trace_endpoint.EXAMPLE)),),
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_is_found_and_named_at_its_line(fault, copied):
+    expected = plant(copied, fault)
+    assert expected in places(findings(copied))
+
+
+def test_missing_rules_are_found(copied):
+    (copied / RULES).unlink()
+    assert "no-alert-rules" in {finding.check for finding in findings(copied)}
+
+
+@pytest.mark.parametrize(
+    "names", [["RAY_SERVE_TRACING_SAMPLING_RATIO"], ["OTEL_EXPORTER_OTLP_HEADERS"]], ids=lambda names: names[0]
+)
+def test_what_changes_traces_is_right_beside_them(names, copied):
+    fault = Fault("", YAML, PROFILE, traces(trace_endpoint.EXAMPLE), "", also=((YAML, STATS, variable(names[0])),))
+    plant(copied, fault)
+    assert findings(copied) == []
+
+
+def test_rules_of_a_service_are_named_like_it(root):
+    assert {file.stem for file in (root / "observability" / "rules").iterdir()} == {
+        service.name for service in catalogue.services()
+    }
