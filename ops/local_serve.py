@@ -72,11 +72,20 @@ def deploy(application: serve.Application, name: str, route_prefix: str, port: i
         CommandError: Serve's controller or HAProxy did not start.
     """
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-    except ray.exceptions.RayError as error:
+        start_serve(port)
+    except (ray.exceptions.RayError, TimeoutError) as error:
         raise CommandError(f"Ray Serve did not start. {str(error).strip().splitlines()[-1]}") from error
     target = serve.RunTarget(target=application, name=name, route_prefix=route_prefix)
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def start_serve(port: int) -> None:
+    """Raises RayError or TimeoutError where it does not start."""
+    options = {"host": "127.0.0.1", "port": port}
+    try:
+        serve.start(http_options=options)
+    except TimeoutError:  # after 60 s, which Ray 2.59 has no setting for; HAProxy goes on starting
+        serve.start(http_options=options)
 
 
 def wait_until_running(name: str, logs: Path, waiting_for: Callable[[str], None]) -> None:

@@ -92,6 +92,15 @@ class Stub:
 
         self.wait_for(lambda: len(answering()) == number)
 
+    def wait_for_affinity(self) -> None:
+        """Until HAProxy asks the router of this deploy: until it knows of it, it asks the one before, or none."""
+
+        def stays() -> bool:
+            prompt = uuid.uuid4().hex * 20
+            return len({self.place(prompt) for _ in range(12)}) == 1
+
+        self.wait_for(stays)
+
 
 @pytest.fixture(scope="module")
 def stub(environment, tmp_path_factory) -> Iterator[Stub]:
@@ -135,6 +144,7 @@ def test_sessions_stay_when_a_replica_comes_and_when_one_dies(stub):
 def test_prompts_that_begin_alike_stay_together_unless_the_load_is_uneven(stub):
     stub.deploy(num_replicas=2, request_router_config=PREFIX)
     stub.wait_for_replicas(2)
+    stub.wait_for_affinity()
     places = defaultdict(set)
     for turn in range(3):
         for number in range(10):
