@@ -111,6 +111,9 @@ def install_laptop() -> None:
     say("installing Ray, vLLM for the CPU and the rest, 4 GB in all")
     links = pip.get("find-links", []) + os.environ.get("UV_FIND_LINKS", "").replace(",", " ").split()
     command = [VENV / "bin" / "uv", "pip", "install", "--python", PYTHON, "--no-deps", "--requirement", LOCK]
+    # Else every process compiles what it imports where PYTHONDONTWRITEBYTECODE is set, as in many container images:
+    # the Anyscale SDK took 8.0 s to import, and takes 2.1 (2 cores, Python 3.11, 2026-11-23).
+    command += ["--compile-bytecode"]
     for link in links:
         command += ["--find-links", link]
     if pip.get("index-url"):
