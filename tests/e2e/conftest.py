@@ -11,10 +11,14 @@ import psutil
 import pytest
 
 from laptop.cache import CACHE
+from laptop.rehearsal.stage import Stage
 from ops import preflight, service_key
 from ops.catalogue import Service
 from ops.monitoring import prometheus
-from tests import collector, keys
+from tests import collector, commands, keys
+
+# Ray's default is 15: while commands of one test run, they would leave the engines of the other nearly no processor.
+os.environ.update(RAY_worker_niceness="0")
 
 SCALED_BY_ENGINE = "hybrid-reasoning-llm"
 """The service that the tests run with the policy that follows the engine."""
@@ -22,7 +26,7 @@ SCALED_BY_ENGINE = "hybrid-reasoning-llm"
 Scripts = Callable[..., subprocess.CompletedProcess]
 
 
-LONGEST = ["test_rehearse.py", "test_operations.py", "test_laptop.py"]
+LONGEST = ["test_rollouts.py", "test_operations.py", "test_rehearse.py", "test_laptop.py"]
 """Begun first, as whichever worker gets a long file last keeps the other waiting."""
 
 
@@ -127,3 +131,34 @@ def served(service: Service, scripts: Scripts, api_keys: ApiKeys, prometheus_too
     assert started.returncode == 0, started.stdout + started.stderr
     yield Served(service, f"http://127.0.0.1:{port}", started.stdout)
     scripts("dev", "--stop")
+
+
+@pytest.fixture(scope="module")
+def staged(laptop_packages) -> Iterator[Stage]:
+    with commands.staged() as opened:
+        yield opened
+
+
+@pytest.fixture
+def control_plane(staged: Stage) -> Iterator[commands.ControlPlane]:
+    """The control plane, with no fault left over from another test."""
+    plane = commands.ControlPlane(staged.url)
+    yield plane
+    plane.faults()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_")).strip("-")[:40]
+
+
+@pytest.fixture(scope="module")
+def first_deploy(staged: Stage) -> subprocess.CompletedProcess:
+    return staged.run("deploy", commands.SERVICE, "--name", "deployed", "--yes")
+
+
+@pytest.fixture(scope="module")
+def deployed(first_deploy: subprocess.CompletedProcess) -> str:
+    """The name of a service that runs, for tests that leave it running."""
+    assert first_deploy.returncode == 0, first_deploy.stdout + first_deploy.stderr
+    return "deployed"

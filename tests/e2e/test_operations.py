@@ -1,117 +1,26 @@
-"""Every command for services on Anyscale, through the real CLI, against the local control plane with a real model.
-
-Each test has a service of its own name. Versions that run the same share one engine, which the first test starts.
-"""
+"""Every command for services on Anyscale, through the real CLI, with a real model; test_rollouts.py has the rest."""
 
 import json
 import re
 import signal
 import subprocess
-import sys
-import time
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from laptop.rehearsal.stage import Stage, stage
-from ops import catalogue
-from ops.journal import State
-
-SERVICE = "small-size-llm"
-AT_A_TIME = 5  # commands that do not touch each other's services; they mostly import, and wait
-SLO = """
-load: {requests: 2, concurrency: 2, output_tokens: 4, prompts: ["What is the capital of France?"]}
-objectives: {}
-against_primary: {}
-"""
-SLO_FILES = {
-    "quick.yaml": "{}",
-    "strict.yaml": "{ttft_p50: 1ms}",
-    "unknown_key.yaml": "{ttft_p59: 1s}",
-    "no_unit.yaml": "{ttft_p50: 500}",
-}
-ROLLOUT = ("--yes", "--steps", "50,100", "--bake", "0s", "--slo", "quick.yaml")
-LIKE_A_TERMINAL = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-"""A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C."""
-AT_ONCE = ("--yes", "--steps", "100", "--bake", "0s", "--slo", "quick.yaml")
-
-
-@pytest.fixture(scope="module")
-def staged(laptop_packages) -> Iterator[Stage]:
-    with stage(catalogue.find(SERVICE), reuse=True) as opened:
-        for file, objectives in SLO_FILES.items():  # now, because a file more would be another package, and engine
-            (opened.repository / file).write_text(SLO.replace("objectives: {}", f"objectives: {objectives}"))
-        shorten(opened.repository / "services" / "small_size_llm" / "probe.yaml")
-        yield opened
-
-
-def shorten(probe: Path) -> None:
-    """Leave the first check: that all of them pass is tested elsewhere, and dozens of rollouts are probed here."""
-    text = probe.read_text()
-    probe.write_text(text[: text.index("  - name:", text.index("  - name:") + 1)])
-
-
-@pytest.fixture
-def control_plane(staged: Stage) -> Iterator["ControlPlane"]:
-    """The control plane, with no fault left over from another test."""
-    plane = ControlPlane(staged.url)
-    yield plane
-    plane.faults()
-
-
-class ControlPlane:
-    def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=f"{url}/rehearsal", trust_env=False)
-
-    def faults(self, **faults) -> None:
-        self.client.put("/faults", json=faults).raise_for_status()
-
-    def applies(self) -> list[dict]:
-        return [asked for asked in self.client.get("/requests").json() if asked["path"].endswith("/apply")]
-
-    def traffic(self, name: str) -> dict:
-        return self.client.get(f"/traffic/{name}").json()
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_")).strip("-")[:40]
-
-
-@pytest.fixture(scope="module")
-def first_deploy(staged: Stage) -> subprocess.CompletedProcess:
-    return staged.run("deploy", SERVICE, "--name", "deployed", "--yes")
-
-
-@pytest.fixture(scope="module")
-def deployed(first_deploy: subprocess.CompletedProcess) -> str:
-    """The name of a service that runs, for tests that leave it running."""
-    assert first_deploy.returncode == 0, first_deploy.stdout + first_deploy.stderr
-    return "deployed"
-
-
-def on_anyscale(staged: Stage, name: str) -> dict:
-    """The service as the control plane has it."""
-    cookies = {"cli_token": staged.env["ANYSCALE_CLI_TOKEN"]}
-    asked = httpx.get(f"{staged.url}/api/v2/services-v2/", params={"name": name}, cookies=cookies, trust_env=False)
-    return next(service for service in asked.json()["results"] if service["name"] == name)
-
-
-def weights(staged: Stage, name: str) -> dict[str, int]:
-    """The percent of the traffic that each version of a service has."""
-    service = on_anyscale(staged, name)
-    versions = (service["primary_version"], service["canary_version"])
-    return {version["version"]: version["weight"] for version in versions if version}
-
-
-def journal(staged: Stage, name: str):
-    return staged.journals(name)[0]
-
+from laptop.rehearsal.stage import Stage
+from tests.commands import (
+    AT_A_TIME,
+    AT_ONCE,
+    LIKE_A_TERMINAL,
+    ROLLOUT,
+    SERVICE,
+    ControlPlane,
+    on_anyscale,
+    weights,
+)
 
 # Deploy, status, logs, terminate
 
@@ -333,43 +242,6 @@ def test_a_first_deploy_that_never_gets_healthy_is_left_to_look_at(staged, contr
     assert on_anyscale(staged, name)["current_state"] == "STARTING"
 
 
-def test_a_canary_that_never_gets_healthy_is_taken_back(staged, control_plane, deployed):
-    before = weights(staged, deployed)
-    control_plane.faults(never_healthy=True)
-    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT, "--start-timeout", "10s")
-    assert ended.returncode == 1, ended.stderr
-    assert weights(staged, deployed) == before
-    assert journal(staged, deployed).last.state == State.ROLLED_BACK
-
-
-def test_a_canary_that_gets_unhealthy_is_taken_back(staged, control_plane, deployed):
-    before = weights(staged, deployed)
-    control_plane.faults(unhealthy_at=50)
-    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
-    assert ended.returncode == 1, ended.stderr
-    assert weights(staged, deployed) == before
-
-
-def test_a_canary_that_breaks_the_slo_is_taken_back_and_the_report_says_why(staged, deployed):
-    before = weights(staged, deployed)
-    ended = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT[:-1], "strict.yaml", "--json")
-    assert ended.returncode == 1, ended.stderr
-    result = json.loads(ended.stdout)
-    assert result["end"] == "rolled back"
-    assert "TTFT p50" in result["why"][0]
-    assert "TTFT p50" in Path(result["report"]).read_text()
-    assert weights(staged, deployed) == before
-
-
-def test_a_version_that_breaks_the_slo_after_its_promotion_gives_way_to_the_one_before(staged, deployed):
-    (before,) = weights(staged, deployed)
-    ended = staged.run("rollout", SERVICE, "--name", deployed, *AT_ONCE[:-1], "strict.yaml")
-    assert ended.returncode == 1, ended.stderr
-    (now,) = weights(staged, deployed)
-    assert now.endswith(f"-as-{before.rpartition('-as-')[2]}")
-    assert journal(staged, deployed).last.state == State.ROLLED_BACK
-
-
 @pytest.mark.parametrize("status", [429, 500])
 def test_an_api_that_is_busy_for_a_while(staged, control_plane, deployed, status):
     control_plane.faults(api_status=status, api_times=4, api_path="/services-v2")
@@ -390,116 +262,3 @@ def test_an_apply_whose_answer_is_lost_is_not_done_twice(staged, control_plane, 
     ended = staged.run("rollout", SERVICE, "--name", deployed, *AT_ONCE)
     assert ended.returncode == 0, ended.stderr
     assert len(control_plane.traffic(deployed)["versions"]) == before + 1
-
-
-# Rollouts that are interrupted
-
-
-STATES = [State.PLANNED, State.DEPLOYING, State.MOVING, State.BAKING, State.CHECKING, State.PASSED, State.PROMOTED]
-
-
-def roll_out_and_die(staged: Stage, name: str, state: str, *words: str) -> None:
-    """Run a rollout that kills itself as soon as its journal has come to a state."""
-    kill = f"""
-import os, signal, sys
-from ops import cli, journal
-from ops.rollout import rollout
-
-write = journal.Journal.write
-
-def write_and_die(self, entry):
-    write(self, entry)
-    if entry.state == {str(state)!r}:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-journal.Journal.write = write_and_die
-cli.run("scripts/rollout", rollout)
-"""
-    command = [sys.executable, "-c", kill, SERVICE, "--name", name, *words]
-    ended = subprocess.run(command, cwd=staged.repository, env=staged.env, capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-
-
-@dataclass
-class Interrupted:
-    """A rollout that was killed and resumed, and how that ended."""
-
-    name: str
-    before: dict[str, int]
-    killed: dict[str, int]
-    resumed: subprocess.CompletedProcess
-
-
-def interrupt(staged: Stage, state: State, slo_file: str) -> Interrupted:
-    """Deploy a service, kill a rollout of it in that state, and resume it."""
-    name = f"killed-{state.replace(' ', '-')}-{slo_file.partition('.')[0]}"
-    deployed = staged.run("deploy", SERVICE, "--name", name, "--yes")
-    assert deployed.returncode == 0, deployed.stderr
-    before = weights(staged, name)
-    roll_out_and_die(staged, name, state, *ROLLOUT[:-1], slo_file)
-    killed = weights(staged, name)
-    return Interrupted(name, before, killed, staged.run("rollout", SERVICE, "--name", name, "--resume"))
-
-
-@pytest.fixture(scope="module")
-def interrupted(staged: Stage) -> dict[tuple[State, str], Future[Interrupted]]:
-    """All rollouts that the tests below kill."""
-    cases = [(state, "quick.yaml") for state in STATES] + [(State.ROLLING_BACK, "strict.yaml")]
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return {case: pool.submit(interrupt, staged, *case) for case in cases}
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_a_rollout_that_is_killed_and_resumed_ends_as_one_that_is_not(staged, interrupted, state):
-    rollout = interrupted[state, "quick.yaml"].result()
-    assert rollout.resumed.returncode == 0, rollout.resumed.stderr
-    log = journal(staged, rollout.name)
-    assert weights(staged, rollout.name) == {log.plan.version: 100}
-    assert log.last.state == State.FINISHED
-    shares = [entry.weight for entry in log.entries() if entry.state == State.BAKING]
-    assert shares == sorted(shares), "traffic was moved backwards"
-    assert set(shares) == {50, 100}, "a step was left out"
-    assert rollout.killed.get(log.plan.version, 0) <= shares[-1]
-
-
-def test_a_rollback_that_is_killed_and_resumed_ends_as_one_that_is_not(staged, interrupted):
-    rollout = interrupted[State.ROLLING_BACK, "strict.yaml"].result()
-    assert rollout.resumed.returncode == 1, rollout.resumed.stderr
-    assert weights(staged, rollout.name) == rollout.before
-    assert journal(staged, rollout.name).last.state == State.ROLLED_BACK
-
-
-def test_a_killed_rollout_is_aborted(staged, deployed):
-    before = weights(staged, deployed)
-    roll_out_and_die(staged, deployed, "passed", *ROLLOUT)
-    again = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
-    assert again.returncode == 2
-    assert "is under way" in again.stderr
-    aborted = staged.run("rollout", SERVICE, "--name", deployed, "--abort")
-    assert aborted.returncode == 0, aborted.stderr
-    assert weights(staged, deployed) == before
-
-
-def test_a_second_rollout_is_refused_while_the_first_runs_and_rollback_cancels_it(staged, control_plane, deployed):
-    before = weights(staged, deployed)
-    first = staged.start(
-        "rollout",
-        SERVICE,
-        "--name",
-        deployed,
-        *ROLLOUT,
-        "--bake",
-        "10min",
-        stderr=subprocess.DEVNULL,
-        **LIKE_A_TERMINAL,
-    )
-    while len(weights(staged, deployed)) < 2:
-        time.sleep(0.5)
-    second = staged.run("rollout", SERVICE, "--name", deployed, *ROLLOUT)
-    assert second.returncode == 2
-    assert "right now" in second.stderr
-    first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=60) == 1
-    cancelled = staged.run("rollback", SERVICE, "--name", deployed, "--yes")
-    assert cancelled.returncode == 0, cancelled.stderr
-    assert weights(staged, deployed) == before
