@@ -26,8 +26,9 @@ SCALED_BY_ENGINE = "hybrid-reasoning-llm"
 Scripts = Callable[..., subprocess.CompletedProcess]
 
 
-LONGEST = ["test_rollouts.py", "test_operations.py", "test_rehearse.py", "test_laptop.py"]
-"""Begun first, as whichever worker gets a long file last keeps the other waiting."""
+LONGEST = ["test_rollouts.py", "test_operations.py", "test_laptop.py", "test_rehearse.py"]
+"""Begun first, as whichever worker gets a long file last keeps the other waiting. A file of one test gets the next one
+too, which is not to be a long one."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -242,13 +242,6 @@ def test_a_first_deploy_that_never_gets_healthy_is_left_to_look_at(staged, contr
     assert on_anyscale(staged, name)["current_state"] == "STARTING"
 
 
-@pytest.mark.parametrize("status", [429, 500])
-def test_an_api_that_is_busy_for_a_while(staged, control_plane, deployed, status):
-    control_plane.faults(api_status=status, api_times=4, api_path="/services-v2")
-    ended = staged.run("rollout", SERVICE, "--name", deployed, *AT_ONCE)
-    assert ended.returncode == 0, ended.stderr
-
-
 def test_an_api_that_hangs(staged, control_plane, deployed):
     control_plane.faults(api_hangs_s=35, api_times=1, api_path="/services-v2")
     ended = staged.run("status", SERVICE, "--name", deployed)

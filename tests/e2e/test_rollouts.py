@@ -55,6 +55,16 @@ def test_a_version_that_breaks_the_slo_after_its_promotion_gives_way_to_the_one_
     assert journal(staged, deployed).last.state == State.ROLLED_BACK
 
 
+# Delayed
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_an_api_that_is_busy_for_a_while(staged, control_plane, deployed, status):
+    control_plane.faults(api_status=status, api_times=4, api_path="/services-v2")
+    ended = staged.run("rollout", SERVICE, "--name", deployed, *AT_ONCE)
+    assert ended.returncode == 0, ended.stderr
+
+
 # Interrupted
 
 
