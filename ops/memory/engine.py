@@ -63,16 +63,27 @@ class Engine:
         return self.tensor_parallel * self.data_parallel
 
 
+def most_requests(engine_kwargs: dict[str, Any], memory_bytes: int, gpu: str) -> int:
+    """max_num_seqs: the requests that one batch can have. Raises NotKnown.
+
+    The defaults are EngineArgs.get_batch_defaults of vLLM 0.27, for an OpenAI server, as Ray Serve LLM starts it.
+    """
+    return number(engine_kwargs, "max_num_seqs", 1024 if is_large(memory_bytes, gpu) else 256)
+
+
+def is_large(memory_bytes: int, gpu: str) -> bool:
+    """Whether vLLM takes larger batches on this GPU."""
+    return memory_bytes >= 70 * GIB and not gpu.startswith("A100")
+
+
 def engine(
     facts: ModelFacts, engine_kwargs: dict[str, Any], memory_bytes: int, gpu: str, env: dict[str, Any]
 ) -> Engine:
     """The settings that a replica runs with. Raises NotKnown."""
     refuse_unknown(engine_kwargs)
-    large = memory_bytes >= 70 * GIB and not gpu.startswith("A100")
     max_model_len = number(engine_kwargs, "max_model_len", facts.context)
-    # EngineArgs.get_batch_defaults, for an OpenAI server, as Ray Serve LLM starts it
-    max_num_seqs = number(engine_kwargs, "max_num_seqs", 1024 if large else 256)
-    batched = min(8192 if large else 2048, max_num_seqs * max_model_len)
+    max_num_seqs = most_requests(engine_kwargs, memory_bytes, gpu)
+    batched = min(8192 if is_large(memory_bytes, gpu) else 2048, max_num_seqs * max_model_len)
     batched = number(engine_kwargs, "max_num_batched_tokens", batched)
     tensor_parallel = number(engine_kwargs, "tensor_parallel_size", 1)
     pipeline_parallel = number(engine_kwargs, "pipeline_parallel_size", 1)

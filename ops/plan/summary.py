@@ -1,5 +1,6 @@
 """Everything that scripts/plan tells of a service, computed from its files."""
 
+import math
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
@@ -185,7 +186,7 @@ def estimate(files: ServiceFiles, model: Model, known: Known) -> None:
     if model.engine.get("data_parallel_size", 1) != 1 or model.engine.get("kv_transfer_config"):
         known.unknown.append("The speed is unknown: it is estimated for replicas that share no work with others.")
         return
-    most = model.deployment.get("max_ongoing_requests", throughput.MAX_NUM_SEQS)
+    most = model.deployment.get("max_ongoing_requests", math.inf)
     engine = throughput.engine(facts, model.engine, gpu, known.estimate, most)
     if engine.peak_flops is None:
         known.unknown.append(f"The speed is unknown: ops/hardware.yaml has no bf16_tflops of the {gpu.name}.")
@@ -246,7 +247,7 @@ def speeds_of(known: Known, costs: Cost, model: Model, request: Request) -> list
     if engine is None:
         return []
     most = throughput.most_at_a_time(engine, request.input_tokens, request.output_tokens)
-    limit = "max_ongoing_requests" if most == engine.most_requests else "as many as the KV cache holds"
+    limit = engine.limited_by if most == engine.most_requests else "as many as the KV cache holds"
     why = {1: "alone", target: "target_ongoing_requests", most: limit}
     found = []
     for requests in sorted(number for number in why if number and number <= most):

@@ -36,7 +36,6 @@ BANDWIDTH_EFFICIENCY = 0.75  # of the memory bandwidth that decoding reaches: li
 OVERHEAD_S = 0.011  # of a first token, for HTTP, chat template, tokenizer and scheduling: likewise
 LINK_EFFICIENCY = 0.6  # guess: of the link between GPUs that an all-reduce reaches
 LINK_LATENCY_S = 20e-6  # guess: of an all-reduce, however small
-MAX_NUM_SEQS = 256  # vLLM 0.27's default for a GPU with less than 70 GiB; for larger ones it is 1024
 EXPERT_BYTES = {"none": 2, "fp8": 1, "mxfp4": 4.25 / 8}  # of a weight; mxfp4 has a scale of 8 bits for 32 weights
 
 
@@ -53,6 +52,8 @@ class Engine:
     """Of the weights as they are in memory."""
     most_requests: int
     """That it works on at a time, the KV cache left aside."""
+    limited_by: str
+    """The setting that says so."""
 
     @property
     def peak_flops(self) -> float | None:
@@ -73,8 +74,9 @@ class Speed:
 
 
 def engine(
-    facts: ModelFacts, engine_kwargs: dict[str, Any], gpu: Accelerator, memory: Estimate, max_ongoing_requests: int
+    facts: ModelFacts, engine_kwargs: dict[str, Any], gpu: Accelerator, memory: Estimate, max_ongoing_requests: float
 ) -> Engine:
+    seats = memory_engine.most_requests(engine_kwargs, gpu.memory_bytes, gpu.name)
     return Engine(
         facts=facts,
         gpu=gpu,
@@ -82,7 +84,8 @@ def engine(
         tensor_parallel=engine_kwargs.get("tensor_parallel_size") or 1,
         pipeline_parallel=engine_kwargs.get("pipeline_parallel_size") or 1,
         quantisation=memory_engine.quantisation(facts, engine_kwargs),
-        most_requests=min(max_ongoing_requests, engine_kwargs.get("max_num_seqs") or MAX_NUM_SEQS),
+        most_requests=int(min(max_ongoing_requests, seats)),
+        limited_by="max_num_seqs" if seats <= max_ongoing_requests else "max_ongoing_requests",
     )
 
 

@@ -16,7 +16,7 @@ from serving.defaults import HEALTH_CHECKS, STREAM_AT_ONCE, chat_template
 from serving.layouts import FETCHES_KV_CACHE, SENDS_KV_CACHE, build_data_parallel, build_prefill_decode
 
 LIMITS = dict(
-    max_ongoing_requests=128,  # guess: 4x the target, so that a burst waits in vLLM's queue while a replica starts
+    max_ongoing_requests=1024,  # vLLM's largest batch: vLLM queues. 64 cost a fifth of tokens/s, docs/performance.md
     graceful_shutdown_timeout_s=3600,  # guess: 32,000 tokens of thinking at 10 tokens/s
     **HEALTH_CHECKS,
 )

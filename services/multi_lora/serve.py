@@ -12,7 +12,7 @@ DEPLOYMENT = dict(
         max_replicas=4,  # as many as service.yaml has nodes for
         target_ongoing_requests=16,  # without a target Ray 2.59 never scales up; guess: half of a good L4 batch
     ),
-    max_ongoing_requests=64,  # guess: 4x the target, so that a burst waits in vLLM's queue while a replica starts
+    max_ongoing_requests=256,  # vLLM's batch on such GPUs; more wait at the ingress, for whichever replica is free
     graceful_shutdown_timeout_s=600,  # guess: 8192 tokens, the longest answer, at 15 tokens/s in a full batch
     **HEALTH_CHECKS,
 )

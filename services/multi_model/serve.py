@@ -14,7 +14,7 @@ QUICK = dict(
         upscale_delay_s=10,  # not 30: a small model starts soon enough for a burst to be worth a replica
         downscale_delay_s=120,  # not 600: what goes too early is soon back
     ),
-    max_ongoing_requests=64,  # guess: 4x the target, so that a burst waits in vLLM's queue while a replica starts
+    max_ongoing_requests=256,  # vLLM's batch on such GPUs; more wait at the ingress, for whichever replica is free
     graceful_shutdown_timeout_s=600,  # guess: 8192 tokens, the longest answer, at 15 tokens/s in a full batch
     **HEALTH_CHECKS,
 )
@@ -25,7 +25,7 @@ STEADY = dict(
         target_ongoing_requests=16,  # guess: long answers fill the KV cache
         downscale_delay_s=1800,  # not 600: it takes a quarter of an hour and a node of 4 GPUs to come back
     ),
-    max_ongoing_requests=64,  # guess: 4x the target
+    max_ongoing_requests=256,  # vLLM's batch on such GPUs; more wait at the ingress, for whichever replica is free
     graceful_shutdown_timeout_s=2400,  # guess: 32,768 tokens of thinking and answer at 15 tokens/s
     **HEALTH_CHECKS,
 )

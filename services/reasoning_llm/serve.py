@@ -12,7 +12,7 @@ DEPLOYMENT = dict(
         max_replicas=2,  # as many as service.yaml has nodes for
         target_ongoing_requests=16,  # without a target Ray 2.59 never scales up; guess: long answers fill the KV cache
     ),
-    max_ongoing_requests=64,  # guess: 4x the target, so that a burst waits in vLLM's queue while a replica starts
+    max_ongoing_requests=1024,  # vLLM's largest batch: vLLM queues. 64 cost a fifth of tokens/s, docs/performance.md
     graceful_shutdown_timeout_s=2400,  # guess: 32,768 tokens, which QwQ may think and answer for, at 15 tokens/s
     **HEALTH_CHECKS,
 )

@@ -12,7 +12,7 @@ DEPLOYMENT = dict(
         max_replicas=4,  # as many as service.yaml has nodes for
         target_ongoing_requests=8,  # without a target Ray 2.59 never scales up; guess: images cost more than words
     ),
-    max_ongoing_requests=32,  # guess: 4x the target, so that a burst waits in vLLM's queue while a replica starts
+    max_ongoing_requests=256,  # vLLM's batch on an L40S; each may hold images of 11 MB in the replica's memory
     graceful_shutdown_timeout_s=600,  # guess: 8192 tokens at 15 tokens/s in a full batch
     **HEALTH_CHECKS,
 )

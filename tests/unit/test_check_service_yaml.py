@@ -26,7 +26,7 @@ BEFORE_WORKING_DIR = "working_dir: .\n"
 IMPORT_PATH = "import_path: services.small_size_llm.serve:app"
 BUILDER = "def app(args: AppArgs) -> Application:"
 PHI = 'model_loading_config=dict(model_id="phi-2", model_source="microsoft/phi-2"),'
-LIMIT = "    max_ongoing_requests=64"
+LIMIT = "    max_ongoing_requests=1024"
 POLICY = "ray.serve.autoscaling_policy:default_autoscaling_policy"
 TOKEN = "hf_" + "aB3dE5fG7h" * 3  # in two parts, so that no search for secrets stops at this file
 
@@ -93,7 +93,7 @@ UNKNOWN_KEYS = [
     Fault("LLMConfig", SERVE, PHI, f"{PHI}\n        resources_per_bundle=dict(GPU=1),", "unknown-key", "per_bundle"),
     Fault("model_loading_config", SERVE, 'model_source="microsoft/phi-2"', 'source="phi-2"', "unknown-key"),
     Fault("lora_config", SERVE, PHI, f"{PHI}\n        lora_config=dict(path='s3://x'),", "unknown-key", "lora_config"),
-    Fault("deployment_config", SERVE, "max_ongoing_requests=64", "max_ongoing=64", "unknown-key"),
+    Fault("deployment_config", SERVE, "max_ongoing_requests=1024", "max_ongoing=64", "unknown-key"),
     Fault("autoscaling_config", SERVE, "max_replicas=4", "max_replica=4", "unknown-key"),
     Fault("actor options", SERVE, LIMIT, f"    ray_actor_options=dict(cpus=1),\n{LIMIT}", "unknown-key", "cpus=1"),
     Fault(
@@ -218,7 +218,7 @@ REFUSED = [
     Fault("accelerator", SERVE, 'accelerator_type="L4"', 'accelerator_type="L5"', "refused-by-llm-config"),
     Fault("model id", SERVE, 'model_id="phi-2"', "model_id=2", "refused-by-llm-config"),
     Fault("replicas", SERVE, "min_replicas=1", "min_replicas=5", "refused-by-llm-config", "max_replicas=4"),
-    Fault("requests", SERVE, "max_ongoing_requests=64", "max_ongoing_requests=0", "refused-by-llm-config"),
+    Fault("requests", SERVE, "max_ongoing_requests=1024", "max_ongoing_requests=0", "refused-by-llm-config"),
     Fault("timeout", "serving/defaults.py", "timeout_s=10", "timeout_s='10 s'", "refused-by-llm-config"),
     Fault("num_replicas", SERVE, LIMIT, f"    num_replicas=2,\n{LIMIT}", "refused-by-llm-config", "num_replicas=2"),
     Fault(

@@ -36,19 +36,19 @@ SCALING = [
     Fault(
         "no target", SMALL, TARGET, "        # without a target", "no-autoscaling-target", "autoscaling_config=dict("
     ),
-    Fault("limit below", SMALL, "max_ongoing_requests=64", "max_ongoing_requests=8", "limit-below-target"),
+    Fault("limit below", SMALL, "max_ongoing_requests=1024", "max_ongoing_requests=8", "limit-below-target"),
     Fault(
         "queue without a limit",
         SMALL,
-        "max_ongoing_requests=64,",
+        "max_ongoing_requests=1024,",
         "max_queued_requests=64,",
         "queue-limit-without-effect",
     ),
     Fault(
         "fixed and scaled",
         SMALL,
-        "    max_ongoing_requests=64",
-        "    num_replicas=2,\n    max_ongoing_requests=64",
+        "    max_ongoing_requests=1024",
+        "    num_replicas=2,\n    max_ongoing_requests=1024",
         "replicas-fixed-and-scaled",
         "num_replicas=2",
     ),
@@ -362,7 +362,7 @@ def test_the_untouched_services_have_no_findings(service, root):
 
 def test_facts_that_cannot_be_read_end_no_other_check(copied):
     change(copied, "services/gpt_oss/models.yaml", "layers: 24", "layers: many")
-    change(copied, GPT_OSS, "max_ongoing_requests=64", "max_ongoing_requests=8")
+    change(copied, GPT_OSS, "max_ongoing_requests=1024", "max_ongoing_requests=8")
     assert {"model-facts", "limit-below-target"} <= {finding.check for finding in findings(copied, "gpt_oss")}
 
 
