@@ -22,8 +22,6 @@ MODEL = "stub"
 PER_MINUTE, PER_DAY = 20, 100
 TOKENS = 30
 """What each answer says that it took."""
-ANSWER_S = 120
-"""The stub imports vLLM for its first answer: 20 s of a processor."""
 COME_BACK_S = 60
 """Serve looks after the actor every 10 s, and starting one takes a few."""
 
@@ -31,14 +29,18 @@ COME_BACK_S = 60
 class Stub:
     """Answers as an LLMServer does, each time with TOKENS of usage."""
 
+    def __init__(self):
+        # It imports vLLM, 20 s of a processor, in which no health check would be answered if `chat` did it.
+        from ray.serve.llm.openai_api_models import ChatCompletionResponse
+
+        self.response = ChatCompletionResponse
+
     async def chat(self, request, raw_request_info):
         assert not {"authorization", "x-api-key"} & raw_request_info.headers.keys()
         usage = {"prompt_tokens": 10, "completion_tokens": TOKENS - 10, "total_tokens": TOKENS}
         if not request.stream:
-            from ray.serve.llm.openai_api_models import ChatCompletionResponse
-
             choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-            yield ChatCompletionResponse(model=MODEL, choices=[choice], usage=usage)
+            yield self.response(model=MODEL, choices=[choice], usage=usage)
             return
         for choices in ([{"delta": {"content": "hi"}}], []):
             yield f"data: {json.dumps({'choices': choices, 'usage': usage}, separators=(',', ':'))}\n\n"
@@ -53,7 +55,7 @@ class Keyed:
 
     def ask(self, name: str = "", path: str = "/v1/models", **more) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.keys[name]}"} if name else {}
-        return httpx.request(more.pop("method", "GET"), self.url + path, headers=headers, timeout=ANSWER_S, **more)
+        return httpx.request(more.pop("method", "GET"), self.url + path, headers=headers, timeout=60, **more)
 
     def chat(self, name: str, **more) -> httpx.Response:
         body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **more}
