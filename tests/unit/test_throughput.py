@@ -69,6 +69,21 @@ def test_within_a_factor_of_what_was_measured(requests, what, measured):
     assert 1 / 1.5 < getattr(speed, what) / measured < 1.5
 
 
+@pytest.mark.parametrize(
+    ("gpu", "limit", "most", "setting"),
+    [
+        ("H100", 2000, 1024, "max_num_seqs"),
+        ("L4", 1024, 256, "max_num_seqs"),
+        ("L4", 64, 64, "max_ongoing_requests"),
+    ],
+)
+def test_the_lower_of_the_limits_of_vllm_and_serve(gpu, limit, most, setting):
+    chosen, engine_kwargs = hardware.accelerator(gpu), {"max_model_len": 8192}
+    estimate = memory.estimate(LLAMA, engine_kwargs, chosen.memory_bytes, gpu=gpu)
+    replica = throughput.engine(LLAMA, engine_kwargs, chosen, estimate, limit)
+    assert (replica.most_requests, replica.limited_by) == (most, setting)
+
+
 def test_figures_of_the_docstring_are_what_it_estimates():
     replica = engine(LLAMA, hardware.accelerator("H100"))
     alone, some, many = (throughput.speed(replica, requests, 512, 128) for requests in (1, 32, 256))
