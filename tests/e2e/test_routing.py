@@ -96,7 +96,7 @@ class Stub:
         """Until HAProxy asks the router of this deploy: until it knows of it, it asks the one before, or none."""
 
         def stays() -> bool:
-            prompt = uuid.uuid4().hex * 20
+            prompt = uuid.uuid4().hex * 20  # once a burst has sent one to both replicas, it stays with both
             return len({self.place(prompt) for _ in range(12)}) == 1
 
         self.wait_for(stays)
@@ -166,7 +166,7 @@ def test_prompts_without_text_are_answered(stub):
 def test_routing_goes_on_when_the_actor_with_the_prompts_is_lost(stub):
     stub.deploy(lose="tree")
     assert all(stub.ask(f"after it {number} " * 40).is_success for number in range(4))
-    stub.wait_for(lambda: len({stub.place("and again " * 40) for _ in range(8)}) == 1)
+    stub.wait_for_affinity()
 
 
 def test_a_request_brings_a_service_back_from_zero_replicas(stub, root):
