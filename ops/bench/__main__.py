@@ -22,9 +22,9 @@ from ops.bench.workloads import WORKLOADS
 from ops.catalogue import ROOT, Service
 from ops.cli import CommandError, Failed, err, out
 from ops.cluster_env import cluster_env
-from ops.dev import choose_profile, given
 from ops.new import shape_of
-from ops.options import SetOption
+from ops.options import SetOption, given
+from ops.profile import choose_profile
 from ops.progress import Progress
 
 if TYPE_CHECKING:  # slow to import

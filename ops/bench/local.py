@@ -17,7 +17,7 @@ from ops import client, preflight
 from ops.application import import_application
 from ops.catalogue import ROOT, find
 from ops.cluster_env import cluster_env
-from ops.dev import wait_for_token
+from ops.dev_ready import wait_for_token
 from ops.new import shape_of
 from ops.progress import Progress
 

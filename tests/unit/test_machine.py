@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import catalogue, dev, preflight, setup
+from ops import catalogue, preflight, profile, setup
 from ops.catalogue import Service
 from ops.cli import CommandError
 from ops.cluster_env import HAPROXY_PORTS, cluster_env
@@ -104,16 +104,16 @@ def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):
     ],
 )
 def test_profile_fits_the_machine_and_its_vllm(monkeypatch, gpu, cpu_build, wanted, chosen):
-    monkeypatch.setattr(dev, "has_gpu", lambda: gpu)  # the tests run on machines that have none
-    monkeypatch.setattr(dev, "has_cpu_build", lambda: cpu_build)
-    assert dev.choose_profile(wanted) == chosen
+    monkeypatch.setattr(profile, "has_gpu", lambda: gpu)  # the tests run on machines that have none
+    monkeypatch.setattr(profile, "has_cpu_build", lambda: cpu_build)
+    assert profile.choose_profile(wanted) == chosen
 
 
 def test_gpu_that_the_installed_vllm_cannot_use(monkeypatch):
-    monkeypatch.setattr(dev, "has_gpu", lambda: True)
-    monkeypatch.setattr(dev, "has_cpu_build", lambda: True)
+    monkeypatch.setattr(profile, "has_gpu", lambda: True)
+    monkeypatch.setattr(profile, "has_cpu_build", lambda: True)
     with pytest.raises(CommandError, match="vLLM's CPU build"):
-        dev.choose_profile("gpu")
+        profile.choose_profile("gpu")
 
 
 def test_setup_says_where_it_can_run(monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops import client, dev, service_key
+from ops import client, options, service_key
 from ops.cli import CommandError
 from tests import keys
 
@@ -44,10 +44,10 @@ def test_keys_that_cannot_be_read_are_told_before_the_start(tmp_path):
 
 
 def test_settings_of_dev_go_before_those_of_service_yaml():
-    assert dev.given("phi-2", ["api_keys=keys.yaml", "x=a=b"]) == {
+    assert options.given("phi-2", ["api_keys=keys.yaml", "x=a=b"]) == {
         "api_keys": "keys.yaml",
         "x": "a=b",
         "model": "phi-2",
     }
     with pytest.raises(CommandError, match="api_keys is not a setting such as"):
-        dev.given(None, ["api_keys"])
+        options.given(None, ["api_keys"])
