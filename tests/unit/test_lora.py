@@ -126,7 +126,9 @@ def test_takes_a_refused_adapter_when_it_is_repaired(loader, config, folders, s3
     assert load(loader, "damaged", config)
 
 
-@pytest.mark.parametrize("name", ["nobody", "../of-these-tests/good", "..", ".", "", "good/", "good/../good", "a b", "a:b"])
+@pytest.mark.parametrize(
+    "name", ["nobody", "../of-these-tests/good", "..", ".", "", "good/", "good/../good", "a b", "a:b"]
+)
 def test_name_of_no_adapter_is_a_404_that_names_it(loader, config, name):
     with pytest.raises(AdapterError) as refused:
         load(loader, name, config)
