@@ -35,7 +35,7 @@ def import_application(service: Service) -> tuple[ModuleType, Callable]:
             f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
         ) from None
     os.environ["VLLM_LOGGING_LEVEL"] = level  # for the replicas: their logs tell how far a start is
-    for library in ("ray.serve", "httpx"):
+    for library in ("ray.serve", "httpx", "httpx2"):  # the last one is in OpenAI's SDK
         logging.getLogger(library).setLevel(logging.WARNING)
     return module, builder
 

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -217,4 +218,8 @@ def show(result: Result, folder: Path, html: bool, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    cli.run("scripts/bench", bench)
+    try:
+        cli.run("scripts/bench", bench)
+    except SystemExit as ended:
+        sys.stdout.flush()
+        os._exit(ended.code or 0)  # at Python's own end Triton, which vLLM imports, tells at length what it leaks

@@ -1,6 +1,5 @@
 """A service of this repository on a Ray cluster of its own, on this machine, to be measured."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +105,6 @@ def cluster(service_name: str, **variables: str) -> Iterator[Local]:
         category, _ = import_application(service)
         from ops import local_serve
 
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # Ray lets it tell of each request
         progress.waiting_for("Ray to start")
         logs = local_serve.start_ray("laptop")
         laptop_model = shape_of(service).laptop_model
