@@ -177,7 +177,7 @@ class Play:
 def rehearse(service: ServiceArgument, as_json: JsonOption = False) -> None:
     """Rehearse a service's first deploy, a good, a bad and a killed rollout, and its end, on this machine.
 
-    The Anyscale CLI and the commands are the real ones; only what they talk to is local. Takes eleven minutes on two
+    The Anyscale CLI and the commands are the real ones; only what they talk to is local. Takes four minutes on two
     cores.
 
     Exit status: 0 all came out as it should, 1 something did not, 2 it could not be played.
