@@ -1,7 +1,5 @@
 """What replicas of the laptop profile do otherwise: their weights are on this machine, and they have no GPU."""
 
-from typing import Any
-
 from ray.llm._internal.common.callbacks.base import CallbackBase  # where Ray's own guide on callbacks imports it from
 
 
@@ -16,11 +14,7 @@ class LaptopReplica(CallbackBase):
 
     async def on_before_node_init(self) -> None:
         self.ctx.run_init_node = False
-        if workers(self.llm_config.engine_kwargs) == 1:
+        if self.llm_config.get_engine_config().num_devices == 1:
             from ray.llm._internal.serve.engines.vllm import vllm_models
 
             vllm_models.EXECUTOR_BACKEND_MP = "uni"  # engine_kwargs cannot choose it: Ray overwrites them
-
-
-def workers(engine_kwargs: dict[str, Any]) -> int:
-    return engine_kwargs.get("tensor_parallel_size", 1) * engine_kwargs.get("pipeline_parallel_size", 1)

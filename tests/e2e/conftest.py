@@ -1,9 +1,11 @@
 """Runs of `scripts/dev` on the laptop profile: real Ray, real vLLM, a real model."""
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +114,28 @@ class Served:
         """The part of what was printed from a line that begins with `start` to one that begins with `end`."""
         return re.search(rf"^{start}.*?(?={end})", self.printed, re.MULTILINE | re.DOTALL)[0]
 
+    @property
+    def logs(self) -> Path:
+        """The folder of Ray's logs."""
+        return Path(self.printed_lines("Its logs:", "\n").split()[-1])
+
+
+@contextmanager
+def serving(scripts: Scripts, service: Service, *options: str, **environment: str) -> Iterator[Served]:
+    """The service on the laptop profile, started as a user starts it and stopped at the end."""
+    port = str(preflight.free_port())
+    words = ("--profile", "laptop", "--port", port, "--detach", *options)
+    started = scripts("dev", service.name, *words, **environment)
+    assert started.returncode == 0, started.stdout + started.stderr
+    yield Served(service, f"http://127.0.0.1:{port}", started.stdout)
+    scripts("dev", "--stop")
+
+
+def check_probe_passes(served: Served, scripts: Scripts) -> None:
+    probe = scripts("probe", served.service.name, "--url", served.url, "--json")
+    assert probe.returncode == 0, probe.stdout + probe.stderr
+    assert all(not result["failures"] for result in json.loads(probe.stdout)["results"])
+
 
 @pytest.fixture(scope="module")
 def traces() -> Iterator[tuple[collector.Collector, str]]:
@@ -123,15 +147,12 @@ def traces() -> Iterator[tuple[collector.Collector, str]]:
 @pytest.fixture(scope="module")
 def served(service: Service, scripts: Scripts, api_keys: ApiKeys, prometheus_tools, traces) -> Iterator[Served]:
     """The service on the laptop profile, started once for the tests of a module."""
-    port = str(preflight.free_port())
     options = ["--set", f"api_keys={api_keys.file}"] if service.name == keys.SERVICE else []
     options += ["--set", f"traces={traces[1]}"] if service.name in collector.TRACED else []
     options += ["--set", "autoscaling=engine"] if service.name == SCALED_BY_ENGINE else []
     options += ["--monitoring"] if prometheus_tools else []
-    started = scripts("dev", service.name, "--profile", "laptop", "--port", port, "--detach", *options)
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield Served(service, f"http://127.0.0.1:{port}", started.stdout)
-    scripts("dev", "--stop")
+    with serving(scripts, service, *options) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

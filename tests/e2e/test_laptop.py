@@ -33,7 +33,7 @@ from ops.client import Answer
 from ops.monitoring import prometheus
 from serving.lora.storage import WEIGHTS
 from tests import collector, keys, watched
-from tests.e2e.conftest import SCALED_BY_ENGINE
+from tests.e2e.conftest import SCALED_BY_ENGINE, check_probe_passes
 
 LOOK = "What colour is this image? Answer with one word."
 
@@ -69,9 +69,7 @@ def test_printed_changes_of_the_laptop_profile(served):
 
 
 def test_probe_passes(served, scripts):
-    probe = scripts("probe", served.service.name, "--url", served.url, "--json")
-    assert probe.returncode == 0, probe.stdout + probe.stderr
-    assert all(not result["failures"] for result in json.loads(probe.stdout)["results"])
+    check_probe_passes(served, scripts)
 
 
 def test_benchmark_beside_bare_vllm(once, served, scripts, tmp_path):
@@ -266,8 +264,7 @@ def test_autoscaling_gets_the_queue_and_the_kv_cache_of_the_engine(watching, ser
         pytest.skip("this service scales by the number of requests")
     with asked_without_pause(served, api_keys):
         assert watched.without_values(watching, {"requests": "ray_serve_autoscaling_total_requests > 0"}) == []
-    logs = Path(served.printed_lines("Its logs: ", "\n").split()[-1])
-    (log,) = (logs / "serve").glob("controller_*.log")
+    (log,) = (served.logs / "serve").glob("controller_*.log")
     assert "reports its engine's queue and KV cache" not in log.read_text(), "the policy says so where it gets nothing"
 
 
@@ -331,8 +328,7 @@ def test_several_first_requests_for_one_adapter_at_once(with_adapters, upload):
 
 def test_adapter_that_made_room_for_another_is_loaded_again(with_adapters):
     model = f"{with_adapters.service.application['args']['model']}:london"
-    logs = Path(with_adapters.printed_lines("Its logs: ", "\n").split()[-1])
-    (replica,) = logs.glob("serve/replica_*LLMServer*.log")
+    (replica,) = with_adapters.logs.glob("serve/replica_*LLMServer*.log")
     assert replica.read_text().count(f"{model} was downloaded.") == 1
     assert f"{model} is loaded again" in replica.read_text()
 
@@ -453,8 +449,7 @@ def test_probe_without_a_key_is_told_what_to_do(keyed, served, scripts):
 
 
 def test_logs_have_the_names_of_keys_and_no_key(keyed, served, api_keys):
-    folder = Path(served.printed_lines("Its logs:", "\n").partition(":")[2].strip())
-    logs = "".join(file.read_text(errors="replace") for file in folder.rglob("*.*") if file.is_file())
+    logs = "".join(file.read_text(errors="replace") for file in served.logs.rglob("*.*") if file.is_file())
     assert "API key admin: POST /v1/chat/completions 200" in logs
     assert "API key minute: GET /v1/models 429" in logs
     assert not [name for name, key in api_keys.by_name.items() if key in logs + served.printed]

@@ -1,22 +1,22 @@
 """Routing in front of engines: a service with two replicas, its probe, and which replica answered what."""
 
-import json
 import random
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from ops import preflight, probe_file
+from ops import probe_file
 from ops.catalogue import find
 from serving.routing import DEFAULT_SESSION_HEADER, FORWARD_BODY
+from tests.e2e.conftest import Served, check_probe_passes, serving
 
 SERVICE = find("reasoning-llm")
+MODEL = probe_file.load(SERVICE.probe_file).model
 ANSWERED = re.compile(r"POST /v1/chat/completions 200")
 TOGETHER, APART = 6, 20  # of 20 sessions, all go to one of two replicas once in half a million runs
 
@@ -24,21 +24,19 @@ TOGETHER, APART = 6, 20  # of 20 sessions, all go to one of two replicas once in
 @dataclass
 class Routed:
     routing: str
-    url: str
-    logs: Path
+    served: Served
 
     def ask(self, belongs_to: str) -> None:
         """Send a request of a session, or with a prompt that begins as all others which belong to the same."""
         headers = {DEFAULT_SESSION_HEADER: belongs_to} if self.routing == "session" else {}
         begins = " ".join(random.Random(belongs_to).choices("abcdefghijklmnopqrstuvwxyz", k=200))
         prompt = "Hi" if self.routing == "session" else f"{begins} Question {time.monotonic_ns()}?"
-        body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 4}
-        body["model"] = probe_file.load(SERVICE.probe_file).model
-        httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=60).raise_for_status()
+        body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 4}
+        httpx.post(f"{self.served.url}/v1/chat/completions", json=body, headers=headers, timeout=60).raise_for_status()
 
     def answered(self) -> Counter[str]:
         """How many requests each replica has answered, by its own log."""
-        logs = self.logs.glob("serve/replica_*LLMServer*.log")
+        logs = self.served.logs.glob("serve/replica_*LLMServer*.log")
         return Counter({log.name: len(ANSWERED.findall(log.read_text())) for log in logs})
 
     def answers_to(self, sessions: list[str]) -> list[int]:
@@ -54,20 +52,14 @@ class Routed:
 
 @pytest.fixture(scope="module", params=["session", "prefix"])
 def routed(request, scripts) -> Iterator[Routed]:
-    port = str(preflight.free_port())
-    words = ("--profile", "laptop", "--replicas", "2", "--set", f"routing={request.param}", "--port", port, "--detach")
     passed_on = {FORWARD_BODY: "1"} if request.param == "prefix" else {}
-    started = scripts("dev", SERVICE.name, *words, **passed_on)
-    assert started.returncode == 0, started.stdout + started.stderr
-    logs = re.search(r"^Its logs: +(\S+)", started.stdout, re.MULTILINE)[1]
-    yield Routed(request.param, f"http://127.0.0.1:{port}", Path(logs))
-    scripts("dev", "--stop")
+    words = ("--replicas", "2", "--set", f"routing={request.param}")
+    with serving(scripts, SERVICE, *words, **passed_on) as running:
+        yield Routed(request.param, running)
 
 
 def test_probe_passes(routed, scripts):
-    probe = scripts("probe", SERVICE.name, "--url", routed.url, "--json")
-    assert probe.returncode == 0, probe.stdout + probe.stderr
-    assert all(not result["failures"] for result in json.loads(probe.stdout)["results"])
+    check_probe_passes(routed.served, scripts)
 
 
 def test_what_belongs_together_is_answered_by_one_replica(routed):

@@ -27,7 +27,7 @@ def test_taken_port_names_the_process():
 
 def test_too_little_memory_says_how_much(monkeypatch):
     monkeypatch.setattr(preflight, "LAPTOP_MEMORY_GB", 1e6)
-    with pytest.raises(CommandError, match=r"needs 1000000.0 GB of free memory, and \d+\.\d GB are there"):
+    with pytest.raises(CommandError, match=r"needs 1000000\.0 GB of free memory, and \d+\.\d GB are there"):
         preflight.check_memory()
 
 
@@ -35,7 +35,7 @@ def test_a_service_of_two_models_needs_memory_for_two_engines(monkeypatch):
     assert [preflight.engines(catalogue.find(name)) for name in ("small-size-llm", "multi-model")] == [1, 2]
     monkeypatch.setattr(preflight, "ENGINE_MEMORY_GB", 1e6)
     preflight.check_memory(engines=1)
-    with pytest.raises(CommandError, match=r"needs 1000005.5 GB of free memory"):
+    with pytest.raises(CommandError, match=r"needs 1000005\.5 GB of free memory"):
         preflight.check_memory(engines=2)
 
 
