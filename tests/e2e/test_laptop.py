@@ -180,8 +180,8 @@ def watching(served, prometheus_tools, api_keys) -> prometheus.Server:
     return server
 
 
-def ask_for_tokens(served, api_keys, model: str, **headers: str) -> httpx.Response:
-    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "ignore_eos": True}
+def ask_for_tokens(served, api_keys, model: str, tokens: int = 8, **headers: str) -> httpx.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": tokens, "ignore_eos": True}
     headers |= {"Authorization": f"Bearer {api_keys.by_name['admin']}"}
     return httpx.post(f"{served.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
@@ -243,20 +243,24 @@ def test_trace_of_a_start_says_what_took_how_long(collected):
 
 @contextmanager
 def asked_without_pause(served, api_keys) -> Iterator[None]:
-    """One request after the other, so that there is always one that runs."""
+    """One request after the other from two clients, so that there is always one that runs.
+
+    Long ones: a twin writes 8 tokens faster than a client sends the next request.
+    """
     done, model = threading.Event(), models(served.service)[0]
 
     def ask() -> None:
         while not done.is_set():
-            ask_for_tokens(served, api_keys, model)
+            ask_for_tokens(served, api_keys, model, tokens=256)
 
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask)
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(ask) for _ in range(2)]
         try:
             yield
         finally:
             done.set()  # or the pool would wait for ever
-        asked.result()
+        for client in clients:
+            client.result()
 
 
 def test_autoscaling_gets_the_queue_and_the_kv_cache_of_the_engine(watching, served, api_keys):
