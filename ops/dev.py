@@ -23,7 +23,7 @@ from ops.monitoring import beside
 from ops.options import SetOption, given
 from ops.profile import choose_profile
 from ops.progress import Progress
-from ops.stopping import Stopped, stop_on_signals, stop_ray
+from ops.stopping import stop_on_signals, stop_ray
 
 if TYPE_CHECKING:  # slow to import
     from ray.serve.llm import LLMConfig
@@ -129,7 +129,7 @@ def run_detached(asked: Asked) -> int:
                     return 0
                 time.sleep(0.3)
     except KeyboardInterrupt:
-        child.terminate()
+        child.send_signal(signal.SIGINT)
         return child.wait()
 
 
@@ -160,7 +160,7 @@ def run_here(asked: Asked) -> None:
         run.model_copy(update={"ready": True}).save()
         while True:
             signal.pause()
-    except Stopped:
+    except KeyboardInterrupt:
         err.print("Stopping ...")
     finally:
         watch.stop()

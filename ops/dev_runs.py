@@ -1,6 +1,7 @@
 """The dev runs of this machine, so that another command can find and stop them."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def stop(run: DevRun, timeout_s: float = 60) -> bool:
     process = run.process()
     if process is None:
         return True
-    process.terminate()
+    process.send_signal(signal.SIGINT)  # not SIGTERM: ops.stopping
     deadline = time.monotonic() + timeout_s
     while run.process() and time.monotonic() < deadline:
         time.sleep(0.2)

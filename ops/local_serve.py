@@ -15,6 +15,7 @@ from ray.util import placement_group_table
 
 from ops import replica_logs
 from ops.cli import CommandError
+from ops.stopping import stop_on_signals
 
 START_ATTEMPTS = 3  # guess
 TOO_SLOW = "timed out during startup"  # in the message of Ray 2.59's exception
@@ -53,6 +54,7 @@ def init_ray(profile: str) -> Path:
         num_cpus=max(LAPTOP_CPUS, os.cpu_count() or 1) if profile == "laptop" else None,
         object_store_memory=LAPTOP_OBJECT_STORE_BYTES if profile == "laptop" else None,
     )
+    stop_on_signals()  # again: ray.init has given SIGTERM to a handler of its own
     return Path(context.address_info["session_dir"]) / "logs"
 
 

@@ -4,15 +4,15 @@ import signal
 import sys
 
 
-class Stopped(BaseException):
-    """Ctrl-C, a closed terminal or `scripts/dev --stop`.
-
-    Not an Exception, so that no library on the way mistakes it for a failure.
-    """
-
-
 def stop_on_signals() -> None:
-    """Signals raise Stopped from now on: SIGINT also where a shell had us ignore it, SIGHUP not under nohup."""
+    """Ctrl-C, a closed terminal and `scripts/dev --stop` raise KeyboardInterrupt from now on.
+
+    SIGINT does so also where a shell had us ignore it, SIGHUP not under nohup. It is no class of our own: while a
+    process waits in Ray's core (2.59), Ray drops other exceptions of a signal handler, and goes on waiting.
+
+    Send SIGINT to stop such a process. ray.init gives SIGTERM to handlers of Ray's own, which end the process with an
+    error, and where they come at a bad moment after some time only.
+    """
     numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         numbers.remove(signal.SIGHUP)
@@ -20,15 +20,13 @@ def stop_on_signals() -> None:
     def stop(*_: object) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)  # stopping takes seconds; a second Ctrl-C must not cut it short
-        raise Stopped
+        raise KeyboardInterrupt
 
     for number in numbers:
         signal.signal(number, stop)
 
 
 def stop_ray() -> None:
-    """Stop Ray if it was started; a run that failed before has not imported it."""
-    if "ray" in sys.modules:
-        from ops import local_serve
-
+    """Stop Ray if it may have been started; a run that was stopped before has not imported what starts it."""
+    if local_serve := sys.modules.get("ops.local_serve"):
         local_serve.stop_ray()

@@ -1,6 +1,6 @@
 """The process of one version: `python -m laptop.controlplane.run_version SPEC.json`, in the folder of its package.
 
-It serves the application on a Ray cluster of its own, writes how far it is, and ends with SIGTERM or its parent.
+It serves the application on a Ray cluster of its own, writes how far it is, and ends with SIGINT or its parent.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from laptop.controlplane.version_spec import Report, Spec
 from ops.cli import CommandError
-from ops.stopping import Stopped, stop_on_signals, stop_ray
+from ops.stopping import stop_on_signals, stop_ray
 
 ANSWER_TIMEOUT_S = 60  # guess: Serve's proxy knows an application within a second or two of its start
 WATCH_S = 1
@@ -32,7 +32,7 @@ def main(spec_file: Path) -> int:
         stop_on_signals()
         start(spec)
         watch(spec, parent)
-    except Stopped:
+    except KeyboardInterrupt:
         return 0
     except Exception as error:
         traceback.print_exc()

@@ -68,10 +68,11 @@ class VersionProcess:
         return report
 
     def stop(self) -> None:
-        """Ask it to end; `has_stopped` tells when it has."""
+        """Ask it to end, again at each call; `has_stopped` tells when it has."""
         if self._stop_deadline is None:
             self._stop_deadline = time.monotonic() + STOP_TIMEOUT_S
-            self._process.terminate()
+        # Not SIGTERM: see ops.stopping. Again, as a process that has only just begun may inherit to ignore it.
+        self._process.send_signal(signal.SIGINT)
 
     def has_stopped(self) -> bool:
         """Whether it has ended with all that it started; ends by force what outlives its time."""
@@ -133,7 +134,9 @@ class VersionProcesses:
 
     def stop_all(self) -> None:
         """Stop every process and wait for it."""
-        for process in self._processes.values():
-            process.stop()
-        while not all(process.has_stopped() for process in self._processes.values()):
+        running = list(self._processes.values())
+        while running:
+            for process in running:
+                process.stop()
             time.sleep(0.1)
+            running = [process for process in running if not process.has_stopped()]

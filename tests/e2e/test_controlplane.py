@@ -129,7 +129,7 @@ def rehearsal(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield Rehearsal(f"http://127.0.0.1:{port}", folder)
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
+    process.wait(timeout=120)  # it gives each version 60 s
     assert [each.cmdline() for each in started if each.is_running()] == []
 
 

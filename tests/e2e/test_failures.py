@@ -102,6 +102,33 @@ def test_ray_is_started_again_where_the_machine_was_too_slow(root, environment, 
     assert left() == []
 
 
+WAIT_IN_RAY_UNTIL_STOPPED = """
+import os, signal, sys, threading, time
+import ray
+from ops.local_serve import start_ray, stop_ray
+
+@ray.remote
+def never():
+    time.sleep(600)
+
+start_ray("laptop")
+threading.Timer(2, os.kill, (os.getpid(), signal.Signals[sys.argv[1]])).start()
+try:
+    ray.get(never.remote())
+except KeyboardInterrupt:
+    print("stopped")
+stop_ray()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_what_waits_in_ray(name, root, environment, left):
+    words = [sys.executable, "-c", WAIT_IN_RAY_UNTIL_STOPPED, name]
+    run = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert run.stdout == "stopped\n", run.stderr
+    assert left() == []
+
+
 @pytest.fixture
 def repository_with_a_broken_service(root: Path, tmp_path: Path) -> Path:
     """A copy of the repository with a service whose engine has no room for one request."""
