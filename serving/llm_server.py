@@ -5,6 +5,7 @@ import math
 from ray._common.usage.usage_lib import usage_stats_enabled
 from ray.serve.llm.deployment import LLMServer as RayLLMServer
 
+from serving import engine_port
 from serving.auth.application import AsksForKeys
 
 
@@ -14,6 +15,7 @@ class LLMServer(AsksForKeys, RayLLMServer):
     _stats = None
 
     async def start(self) -> None:
+        engine_port.choose(self._llm_config)
         await super().start()
         from serving.engine_stats import follow  # imports vLLM, which the replica has done by now
 
