@@ -123,7 +123,7 @@ def estimate(
 def estimate_stage(facts: ModelFacts, engine: Engine, stage: memory_weights.Stage, gpu_memory_bytes: int) -> Estimate:
     weights = memory_weights.weights_bytes(facts, engine, stage) + memory_adapters.slots_bytes(facts, engine, stage)
     activations = memory_reserve.activations(facts, engine, stage)
-    graphs, other = memory_reserve.graphs(facts, engine, stage), memory_reserve.NON_TORCH
+    graphs, other = memory_reserve.graphs(facts, engine, stage), memory_reserve.non_torch(engine)
     share = int(gpu_memory_bytes * engine.gpu_memory_utilization)
     reserved = weights + activations + other + (0 if engine.model_runner_v2 else graphs)
     kv_cache = engine.kv_cache_bytes or share - reserved

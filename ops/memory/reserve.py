@@ -10,7 +10,8 @@ from ops.memory.weights import Stage
 from ops.model_facts import ModelFacts
 
 TORCH = int(0.05 * GIB)  # measured: cuBLAS's workspace and small tensors; 0.02 to 0.08 GiB
-NON_TORCH = int(0.23 * GIB)  # measured: kernels that CUDA loads; 0.22 to 0.24 GiB on one GPU, 0.13 on each of two
+NON_TORCH = int(0.23 * GIB)  # measured: kernels that CUDA loads; 0.22 to 0.24 GiB on one GPU
+NON_TORCH_WITH_NCCL = int(0.1 * GIB)  # measured: 0.13 on each of two GPUs, 0.06 on each of four
 GRAPHS_V1, GRAPHS_V1_OF_LAYER = int(0.40 * GIB), int(0.0075 * GIB)  # measured: what it estimates; 0.16 GiB off at most
 GRAPHS_V2, GRAPHS_V2_OF_REQUEST = int(0.45 * GIB), int(0.5 * MIB)  # measured: 0.5 to 0.6 with 256 requests, 1 with 1024
 CONTEXT = int(0.51 * GIB)  # measured: of CUDA, before vLLM counts; in the part of the GPU that it leaves alone
@@ -105,7 +106,16 @@ def graphs(facts: ModelFacts, engine: Engine, stage: Stage) -> int:
     return captures * (GRAPHS_V1 + GRAPHS_V1_OF_LAYER * stage.layers) + attention
 
 
+def non_torch(engine: Engine) -> int:
+    """What CUDA takes beside torch while vLLM counts."""
+    return NON_TORCH if is_alone(engine) else NON_TORCH_WITH_NCCL
+
+
 def context(engine: Engine) -> int:
     """What CUDA, and NCCL with several GPUs, hold when vLLM starts to count."""
-    alone = engine.expert_parallel * engine.pipeline_parallel == 1
-    return CONTEXT if alone else CONTEXT_WITH_NCCL
+    return CONTEXT if is_alone(engine) else CONTEXT_WITH_NCCL
+
+
+def is_alone(engine: Engine) -> bool:
+    """Whether the engine has one GPU."""
+    return engine.expert_parallel * engine.pipeline_parallel == 1
