@@ -19,6 +19,7 @@ from ops.application import served
 from ops.bench import figures, machine, page, vllm_bench, workloads
 from ops.bench.figures import Cell, Result
 from ops.bench.stacks import AtUrl, BareVllm, DevService, Stack
+from ops.bench.vllm_bench import Loads
 from ops.bench.workloads import WORKLOADS
 from ops.catalogue import ROOT, Service
 from ops.cli import CommandError, Failed, err, out
@@ -35,6 +36,8 @@ FOLDER = ROOT / "benchmarks"
 FIRST_TOKEN_S = 600  # guess: the first request to a stack may compile kernels
 CONCURRENCY = {"laptop": "1,16", "gpu": "1,32,256"}
 """A stand-in's batch on a laptop has 8 seats; at 256 most requests would only wait."""
+SEEDS_APART = 1_000_000
+"""Of the processes of one load, so that none sends the prompts of another, nor of another round."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Asked:
     profile: str
     workload: str
     concurrencies: list[int]
+    replicas: int
     folder: Path
 
     @property
@@ -58,6 +62,12 @@ class Asked:
     def words(self, url: str, concurrency: int, seed: int) -> list[str]:
         load = workloads.words(self.workload, self.profile, concurrency, seed, self.folder)
         return vllm_bench.options(url, self.config.model_id, self.tokenizer, concurrency, load, seed)
+
+    def runs(self, url: str, concurrency: int, seed: int) -> list[list[str]]:
+        """The words of each process; the requests of a file are sent by one, in their order."""
+        processes = self.replicas if self.workload in WORKLOADS else 1
+        each = vllm_bench.shares(concurrency, processes)
+        return [self.words(url, share, seed + SEEDS_APART * number) for number, share in enumerate(each)]
 
 
 def bench(
@@ -99,10 +109,11 @@ def bench(
         progress.waiting_for("Ray and vLLM to be imported")
         config = served_here(chosen, profile, settings or [], model)
         folder.mkdir(parents=True)
-        asked = Asked(chosen, config, profile, workload, concurrencies, folder)
+        asked = Asked(chosen, config, profile, workload, concurrencies, replicas, folder)
         compared = [at or DevService(chosen, ["--profile", profile, *options])]
         compared += [second_stack(asked, against, replicas)] if against else []
-        cells = measure(compared, asked, rounds, progress)
+        with vllm_bench.loads(replicas, folder / "vllm-bench.log") as loads:
+            cells = measure(compared, asked, rounds, loads, progress)
     result = Result(
         service=chosen.name,
         model=config.model_id,
@@ -174,26 +185,25 @@ def second_stack(asked: Asked, against: str, replicas: int) -> Stack:
     )
 
 
-def measure(compared: list[Stack], asked: Asked, rounds: int, progress: Progress) -> list[Cell]:
+def measure(compared: list[Stack], asked: Asked, rounds: int, loads: Loads, progress: Progress) -> list[Cell]:
     """Each stack alone on the machine, in turn: the one that is first is last in the next round."""
     cells = []
     for number in range(1, rounds + 1):
         for stack in compared if number % 2 else reversed(compared):
             progress.waiting_for(f"{stack.name} to start, round {number} of {rounds}")
             with stack.running() as url:
-                cells += measure_one(stack, url, asked, number, progress)
+                cells += measure_one(stack, url, asked, number, loads, progress)
     return cells
 
 
-def measure_one(stack: Stack, url: str, asked: Asked, number: int, progress: Progress) -> list[Cell]:
+def measure_one(stack: Stack, url: str, asked: Asked, number: int, loads: Loads, progress: Progress) -> list[Cell]:
     progress.waiting_for(f"the first token of {stack.name}")
     warm.wait_for_token(url, stack.api_key, asked.config.model_id, FIRST_TOKEN_S, progress)
     cells = []
     for concurrency in asked.concurrencies:
         progress.waiting_for(f"{stack.name} at {concurrency}, round {number}")
-        words = asked.words(url, concurrency, seed=1000 * number + concurrency)
-        result = vllm_bench.run(words, stack.api_key, asked.folder / "vllm-bench.log")
-        cells.append(vllm_bench.cell(result, number, stack.name, concurrency))
+        runs = asked.runs(url, concurrency, seed=1000 * number + concurrency)
+        cells.append(vllm_bench.cell(loads.run(runs, stack.api_key), number, stack.name, concurrency))
     return cells
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench import figures, page, workloads
+from ops.bench import figures, page, vllm_bench, workloads
 from ops.bench.__main__ import check_against, numbers
 from ops.bench.figures import METRICS, Cell, Percentiles, Result
 from ops.bench.stacks import BareVllm, flags
@@ -157,3 +157,37 @@ def test_vllm_parses_the_options_of_every_service(category, laptop_packages):
         parsed = vars(parser.parse_args(bare.options))
         for name in config.engine_kwargs:
             assert name in parsed
+
+
+def sent(started: float, ttfts: list[float], gap: float, tokens: int, errors: list[str]) -> dict:
+    """What `vllm bench serve` saves of requests that began at the same moment, each with the same gaps."""
+    each = len(ttfts)
+    gaps = [[gap] * (tokens - 1)] * each
+    return dict(start_times=[started] * each, ttfts=ttfts, itls=gaps, output_lens=[tokens] * each, errors=errors)
+
+
+def test_figures_of_one_load():
+    cell = vllm_bench.cell([sent(100, [0.1, 0.3], gap=0.01, tokens=11, errors=["", ""])], 1, SERVICE, 2)
+    assert (cell.requests, cell.failed, cell.seconds) == (2, 0, 0.4)
+    assert cell.output_tokens_per_s == pytest.approx(22 / 0.4)
+    assert (cell.ttft_ms.p50, cell.tpot_ms.p50, cell.itl_ms.p99) == (200, 10, 10)
+
+
+def test_figures_of_several_loads_are_of_all_their_requests_and_tokens_of_the_time_in_which_all_sent():
+    first = sent(100, [0.25], gap=0.125, tokens=9, errors=[""])  # events from 100.25 to 101.25
+    second = sent(100.5, [0.25, 0], gap=0.25, tokens=5, errors=["", "Traceback\nBad Gateway\n"])  # 100.75 to 101.75
+    cell = vllm_bench.cell([first, second], 1, SERVICE, 4)
+    assert (cell.requests, cell.failed, cell.first_error) == (3, 1, "Bad Gateway")
+    assert cell.seconds == 0.75
+    assert cell.output_tokens_per_s == pytest.approx((7 + 3) / 0.75, rel=1e-3)
+    assert cell.ttft_ms.p50 == 250
+
+
+def test_figures_of_a_load_of_which_all_failed():
+    cell = vllm_bench.cell([sent(1.0, [0.0], gap=0, tokens=1, errors=["refused"])], 1, SERVICE, 1)
+    assert (cell.failed, cell.output_tokens_per_s, cell.ttft_ms.p50) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("concurrency", "processes", "shares"), [(1, 4, [1]), (256, 2, [128, 128]), (5, 2, [3, 2])])
+def test_several_loads_share_the_requests_at_a_time(concurrency, processes, shares):
+    assert vllm_bench.shares(concurrency, processes) == shares
