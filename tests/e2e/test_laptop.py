@@ -165,19 +165,29 @@ def test_large_image_arrives_and_is_scaled_down(seeing):
 
 
 @pytest.fixture
-def watching(served, prometheus_tools, api_keys) -> prometheus.Server:
-    """The Prometheus beside the service, after a few requests to each model.
+def watching(served, prometheus_tools, api_keys) -> Iterator[prometheus.Server]:
+    """The Prometheus beside the service, which is asked for tokens all the while.
 
-    Each gets another one when Prometheus knows of the first: a counter that has not moved since then has no rate.
+    A counter that has not moved since Prometheus first saw it has no rate, and a gauge of an idle engine has gaps.
     """
     if prometheus_tools is None:
         pytest.skip(prometheus.HOW_TO_GET_IT)
     server = prometheus.Server(served.printed_lines("Prometheus: ", " asks").split()[-1])
-    for _ in range(2):
-        for model in models(served.service):
-            assert ask_for_tokens(served, api_keys, model).is_success
-        assert watched.without_values(server, {"the engine": "ray_vllm_generation_tokens_total > 0"}) == []
-    return server
+    enough = threading.Event()
+
+    def keep_asking() -> None:
+        while not enough.wait(timeout=1):
+            for model in models(served.service):
+                assert ask_for_tokens(served, api_keys, model).is_success
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(keep_asking)
+        try:
+            assert watched.without_values(server, {"the engine": "ray_vllm_generation_tokens_total > 0"}) == []
+            yield server
+        finally:
+            enough.set()
+        asking.result()
 
 
 def ask_for_tokens(served, api_keys, model: str, tokens: int = 8, **headers: str) -> httpx.Response:
