@@ -173,21 +173,34 @@ def watching(served, prometheus_tools, api_keys) -> Iterator[prometheus.Server]:
     if prometheus_tools is None:
         pytest.skip(prometheus.HOW_TO_GET_IT)
     server = prometheus.Server(served.printed_lines("Prometheus: ", " asks").split()[-1])
-    enough = threading.Event()
+
+    def ask() -> None:
+        for model in models(served.service):
+            assert ask_for_tokens(served, api_keys, model).is_success
+        time.sleep(1)
+
+    with meanwhile(ask):
+        assert watched.without_values(server, {"the engine": "ray_vllm_generation_tokens_total > 0"}) == []
+        yield server
+
+
+@contextmanager
+def meanwhile(ask: Callable[[], object], clients: int = 1) -> Iterator[None]:
+    """Ask again and again, from so many threads; raises what went wrong there."""
+    done = threading.Event()
 
     def keep_asking() -> None:
-        while not enough.wait(timeout=1):
-            for model in models(served.service):
-                assert ask_for_tokens(served, api_keys, model).is_success
+        while not done.is_set():
+            ask()
 
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(keep_asking)
+    with ThreadPoolExecutor(clients) as pool:
+        asking = [pool.submit(keep_asking) for _ in range(clients)]
         try:
-            assert watched.without_values(server, {"the engine": "ray_vllm_generation_tokens_total > 0"}) == []
-            yield server
+            yield
         finally:
-            enough.set()
-        asking.result()
+            done.set()  # or the pool would wait for ever
+        for client in asking:
+            client.result()
 
 
 def ask_for_tokens(served, api_keys, model: str, tokens: int = 8, **headers: str) -> httpx.Response:
@@ -251,32 +264,12 @@ def test_trace_of_a_start_says_what_took_how_long(collected):
     assert collected.wait_for(lambda span: span.name == "Load weights" and span.trace == start.trace)
 
 
-@contextmanager
-def asked_without_pause(served, api_keys) -> Iterator[None]:
-    """One request after the other from two clients, so that there is always one that runs.
-
-    Long ones: a twin writes 8 tokens faster than a client sends the next request.
-    """
-    done, model = threading.Event(), models(served.service)[0]
-
-    def ask() -> None:
-        while not done.is_set():
-            ask_for_tokens(served, api_keys, model, tokens=256)
-
-    with ThreadPoolExecutor(2) as pool:
-        clients = [pool.submit(ask) for _ in range(2)]
-        try:
-            yield
-        finally:
-            done.set()  # or the pool would wait for ever
-        for client in clients:
-            client.result()
-
-
 def test_autoscaling_gets_the_queue_and_the_kv_cache_of_the_engine(watching, served, api_keys):
     if served.service.name != SCALED_BY_ENGINE:
         pytest.skip("this service scales by the number of requests")
-    with asked_without_pause(served, api_keys):
+    model = models(served.service)[0]
+    # Two clients, and long answers: a twin writes 8 tokens faster than a client sends the next request.
+    with meanwhile(lambda: ask_for_tokens(served, api_keys, model, tokens=256), clients=2):
         assert watched.without_values(watching, {"requests": "ray_serve_autoscaling_total_requests > 0"}) == []
     (log,) = (served.logs / "serve").glob("controller_*.log")
     assert "reports its engine's queue and KV cache" not in log.read_text(), "the policy says so where it gets nothing"
