@@ -18,7 +18,7 @@ CHANGES: dict[str, Any] = {
     "engine_kwargs.max_num_seqs": 8,
     "engine_kwargs.kv_cache_memory_bytes": 512 * 2**20,  # else vLLM takes 92% of the machine's memory
     "deployment_config.ray_actor_options": {"num_cpus": 0},  # the engine reserves a CPU, its actor needs none beside it
-    "callback_config.callback_class": "laptop.replica:LaptopReplica",  # nothing to download, and a process less
+    "callback_config.callback_class": "laptop.replica:LaptopReplica",  # nothing to download
     "runtime_env.env_vars.HF_HUB_OFFLINE": "1",  # nothing is fetched from a hub
     # vLLM compiles a kernel with g++ at the first request with a temperature, eager or not: seconds, and on a machine
     # so busy that PyTorch's test of the processor takes 60 s, C++ that does not compile, which ends the engine.

@@ -1,12 +1,19 @@
 """Ray's LLMServer, with a health check that Serve can read at once, numbers to scale by, and API keys where wanted."""
 
 import math
+import os
+from typing import Any
 
 from ray._common.usage.usage_lib import usage_stats_enabled
+from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer as RayLLMServer
 
 from serving import engine_port
 from serving.auth.application import AsksForKeys
+
+AT_ONCE = "VLLM_V1_OUTPUT_PROC_CHUNK_SIZE"
+"""Of how many requests vLLM takes the new tokens before it sends any."""
+ALL_OF_A_BATCH = 4096  # more than any max_num_seqs; by default 128, and then vLLM sends each token on its own
 
 
 class LLMServer(AsksForKeys, RayLLMServer):
@@ -14,7 +21,23 @@ class LLMServer(AsksForKeys, RayLLMServer):
 
     _stats = None
 
+    @classmethod
+    def get_deployment_options(cls, llm_config: LLMConfig) -> dict[str, Any]:
+        """Ray's, except that a replica with one GPU has it itself. Ray keeps it for an actor beside the replica."""
+        options = super().get_deployment_options(llm_config)
+        if has_one_device(llm_config):
+            options["ray_actor_options"]["num_gpus"] = options["placement_group_bundles"][0]["GPU"]
+        return options
+
+    def _get_default_engine_class(self) -> type:
+        if not has_one_device(self._llm_config):
+            return super()._get_default_engine_class()
+        from serving.engine import OneDeviceEngine  # imports vLLM
+
+        return OneDeviceEngine
+
     async def start(self) -> None:
+        os.environ.setdefault(AT_ONCE, str(ALL_OF_A_BATCH))
         engine_port.choose(self._llm_config)
         await super().start()
         from serving.engine_stats import follow  # imports vLLM, which the replica has done by now
@@ -47,3 +70,7 @@ class LLMServer(AsksForKeys, RayLLMServer):
             await super().check_health()
         except Exception as error:
             raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def has_one_device(config: LLMConfig) -> bool:
+    return config.get_engine_config().num_devices == 1

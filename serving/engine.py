@@ -1,0 +1,29 @@
+"""The engine of a replica with one device: it computes in the engine's own process, as with `vllm serve`."""
+
+import asyncio
+from typing import Any
+
+from ray.llm._internal.serve.engines.vllm import vllm_models
+from ray.llm._internal.serve.engines.vllm.vllm_engine import FrontendArgs, VLLMEngine, _get_vllm_engine_config
+from ray.llm._internal.serve.utils.node_initialization_utils import initialize_remote_node
+
+
+class OneDeviceEngine(VLLMEngine):
+    """Ray's engine, with nothing of it in processes of Ray's.
+
+    Ray 2.59 downloads weights in one process, makes vLLM's configuration in another and computes in a third, also where
+    all that is on one node; each imports vLLM first. And EngineCore and the third wait for each other in loops, so
+    that each takes a core while requests run. docs/performance.md has the figures.
+    """
+
+    async def start(self) -> None:
+        vllm_models.EXECUTOR_BACKEND_RAY = vllm_models.EXECUTOR_BACKEND_MP = "uni"  # Ray overwrites engine_kwargs
+        ctx = self.llm_config.get_or_create_callback().ctx
+        await asyncio.to_thread(initialize_remote_node, self.llm_config)  # it downloads the weights of a mirror
+        ctx.run_init_node = False
+        await super().start()
+
+    def _prepare_engine_config(self, callback_ctx: Any) -> tuple[Any, FrontendArgs, Any]:
+        """Ray's asks for it from a process that has the GPU; here that is this one."""
+        arguments, config = _get_vllm_engine_config(self.llm_config)
+        return arguments, FrontendArgs(**self.llm_config.get_engine_config().frontend_kwargs), config
