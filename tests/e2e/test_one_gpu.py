@@ -39,12 +39,12 @@ def url(root, laptop_packages):
 
 
 def test_it_answers_from_a_process_that_has_the_gpu(url):
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
+    question = {"role": "user", "content": "What is the capital of France?"}
+    body = {"model": MODEL, "messages": [question], "temperature": 0}
     answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120, trust_env=False)
     assert "Paris" in answer.json()["choices"][0]["message"]["content"]
-    (engine,) = [process for process in ours() if "EngineCore" in " ".join(process.cmdline())]
-    assert "ServeReplica" in " ".join(engine.parent().cmdline())
-    assert engine.environ()["CUDA_VISIBLE_DEVICES"] == "0"
+    assert "ServeReplica" in " ".join(engine().parent().cmdline())
+    assert engine().environ()["CUDA_VISIBLE_DEVICES"] == "0"
 
 
 def test_no_other_process_computes_and_nothing_is_left_to_reserve(url):
@@ -52,6 +52,10 @@ def test_no_other_process_computes_and_nothing_is_left_to_reserve(url):
 
     assert not [process for process in ours() if "ray::RayWorkerProc" in " ".join(process.cmdline())]
     assert ray.available_resources().get("GPU", 0) == 0
+
+
+def test_new_tokens_of_all_requests_are_taken_before_any_is_sent(url):
+    assert int(engine().environ()["VLLM_V1_OUTPUT_PROC_CHUNK_SIZE"]) >= 1024  # vLLM's largest batch by default
 
 
 @pytest.mark.parametrize("parallel", ["tensor_parallel_size", "pipeline_parallel_size"])
@@ -64,6 +68,11 @@ def test_the_gpus_of_a_replica_with_several_are_left_to_workers(url, parallel):
     placed = LLMServer.get_deployment_options(config)
     assert [bundle["GPU"] for bundle in placed["placement_group_bundles"]] == [1, 1]
     assert "num_gpus" not in placed["ray_actor_options"]
+
+
+def engine() -> psutil.Process:
+    (found,) = [process for process in ours() if "EngineCore" in " ".join(process.cmdline())]
+    return found
 
 
 def ours() -> list[psutil.Process]:
