@@ -3,12 +3,12 @@
 import asyncio
 from typing import Any
 
-from ray.llm._internal.serve.engines.vllm import vllm_models
-from ray.llm._internal.serve.engines.vllm.vllm_engine import FrontendArgs, VLLMEngine, _get_vllm_engine_config
+from ray.llm._internal.serve.engines.vllm import vllm_engine, vllm_models
 from ray.llm._internal.serve.utils.node_initialization_utils import initialize_remote_node
+from ray.serve.llm import LLMConfig
 
 
-class OneDeviceEngine(VLLMEngine):
+class OneDeviceEngine(vllm_engine.VLLMEngine):
     """Ray's engine, with nothing of it in processes of Ray's.
 
     Ray 2.59 downloads weights in one process, makes vLLM's configuration in another and computes in a third, also where
@@ -18,12 +18,16 @@ class OneDeviceEngine(VLLMEngine):
 
     async def start(self) -> None:
         vllm_models.EXECUTOR_BACKEND_RAY = vllm_models.EXECUTOR_BACKEND_MP = "uni"  # Ray overwrites engine_kwargs
-        ctx = self.llm_config.get_or_create_callback().ctx
-        await asyncio.to_thread(initialize_remote_node, self.llm_config)  # it downloads the weights of a mirror
-        ctx.run_init_node = False
+        vllm_engine.initialize_node = download  # Ray calls it, unless a callback of the configuration leaves it out
         await super().start()
 
-    def _prepare_engine_config(self, callback_ctx: Any) -> tuple[Any, FrontendArgs, Any]:
+    def _prepare_engine_config(self, callback_ctx: Any) -> tuple[Any, Any, Any]:
         """Ray's asks for it from a process that has the GPU; here that is this one."""
-        arguments, config = _get_vllm_engine_config(self.llm_config)
-        return arguments, FrontendArgs(**self.llm_config.get_engine_config().frontend_kwargs), config
+        arguments, config = vllm_engine._get_vllm_engine_config(self.llm_config)
+        frontend = vllm_engine.FrontendArgs(**self.llm_config.get_engine_config().frontend_kwargs)
+        return arguments, frontend, config
+
+
+async def download(config: LLMConfig) -> None:
+    """Fetch the weights of a mirror, as Ray's own does in a process on each node of the replica."""
+    config.get_engine_config().hf_model_id = await asyncio.to_thread(initialize_remote_node, config)
