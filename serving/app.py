@@ -13,7 +13,7 @@ from serving import trace_endpoint
 from serving.auth.application import with_api_keys
 from serving.autoscaling import Autoscaling, scaled
 from serving.llm_server import LLMServer
-from serving.routing import Routing, routed
+from serving.routing import Routing, left_to_haproxy, routed
 
 
 class ServiceArgs(BaseModel):
@@ -25,7 +25,7 @@ class ServiceArgs(BaseModel):
     """`laptop` serves a small stand-in model on the CPU, through the same configuration."""
 
     routing: Routing | None = None
-    """`session`: by a header; `prefix`: by how prompts begin; none: round robin in direct streaming."""
+    """`session`: by a header; `prefix`: by how prompts begin; none: the replica with the fewest requests."""
 
     api_keys: str | None = None
     """Who may ask: a key file, as a path from the root of the repository, or `env:NAME` for an environment variable
@@ -141,10 +141,14 @@ def build_all(
 def application(arguments: dict[str, Any], args: ServiceArgs) -> Application:
     """What `build_openai_app` builds of these arguments, with API keys before it where `args` wants them.
 
+    Where no model names a request router, HAProxy chooses the replica.
+
     Raises:
         ValueError: as `with_api_keys` does.
     """
-    return build_openai_app(with_api_keys(arguments, args.api_keys) if args.api_keys else arguments)
+    app = build_openai_app(with_api_keys(arguments, args.api_keys) if args.api_keys else arguments)
+    names_a_router = any("request_router_config" in config.deployment_config for config in arguments["llm_configs"])
+    return app if names_a_router else left_to_haproxy(app)
 
 
 def prepared(

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any, Literal
 
+from ray.serve import Application
+from ray.serve.config import RequestRouterConfig
 from ray.serve.llm import LLMConfig
 
 Routing = Literal["session", "prefix"]
@@ -33,6 +35,20 @@ def routed(config: LLMConfig, routing: Routing | None) -> LLMConfig:
     deployment = deployment | {"request_router_config": router_config(routing, deployment)}
     print(in_words(routing), file=sys.stderr, flush=True)
     return config.model_copy(update={"deployment_config": deployment})
+
+
+def left_to_haproxy(app: Application) -> Application:
+    """An application of `build_openai_app` in which HAProxy itself sends each request to the replica with the fewest.
+
+    With direct streaming Ray 2.59 has HAProxy ask a process of Python first, for each request, which takes the replicas
+    in turn. That costs 2 ms, and all requests fail while that one process is away: docs/performance.md has the figures.
+    """
+    if app._ingress_request_router is None:  # no direct streaming: the ingress chooses
+        return app
+    app._ingress_request_router = None
+    # Serve refuses an application that names a router which HAProxy would pass by.
+    app._bound_deployment = app._bound_deployment.options(request_router_config=RequestRouterConfig(), _internal=True)
+    return app
 
 
 def check_body_is_forwarded() -> None:

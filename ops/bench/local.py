@@ -55,15 +55,14 @@ class Local:
         Args:
             keep_replicas: of the model, where this is not the first deploy: only what routes requests starts anew.
         """
-        from ray.serve.llm import build_openai_app
-
         from ops import local_serve
+        from serving.app import ServiceArgs, application
 
-        application = build_openai_app({"llm_configs": [config]})
+        app = application({"llm_configs": [config]}, ServiceArgs())
         if keep_replicas:
             # Serve starts replicas anew when the version of their code changes, by default at each deploy.
-            application._bound_deployment = application._bound_deployment.options(version="same", _internal=True)
-        local_serve.deploy(application, self.name, "/", self.port)
+            app._bound_deployment = app._bound_deployment.options(version="same", _internal=True)
+        local_serve.deploy(app, self.name, "/", self.port)
         local_serve.wait_until_running(self.name, self.logs, self.progress.waiting_for)
         wait_for_token(self.url, config.model_id, self.progress)
 

@@ -1,4 +1,4 @@
-"""How often a prompt's beginning is in the KV cache, and how soon answers begin: round robin, session, prefix.
+"""How often a prompt's beginning is in the KV cache, and how soon answers begin: fewest requests, session, prefix.
 
 Conversations that grow, on two replicas of a service. The same two engines serve all three routings, in turn, so that
 other load of the machine meets them alike.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = ROOT / "docs" / "performance"
-ROUTINGS = {"round robin": None, "session": "session", "prefix": "prefix"}
+ROUTINGS = {"fewest requests": None, "session": "session", "prefix": "prefix"}
 HITS, QUERIES = "ray_vllm_prefix_cache_hits_total", "ray_vllm_prefix_cache_queries_total"
 EXPORTED_S = 15  # Ray's agent exports metrics every 10 s
 KV_CACHE_BYTES = 128 * 2**20  # 5,800 tokens of SmolLM2: half of the conversations below fit, all of them do not
@@ -174,7 +174,7 @@ def converse(running: Local, workload: Workload, session: str) -> list[Timed]:
 
 
 def summary(phases: list[Phase]) -> dict[str, Any]:
-    """The mean of each routing's rounds, and how it compares with round robin."""
+    """The mean of each routing's rounds, and how it compares with the fewest requests."""
     found: dict[str, Any] = {}
     for name in ROUTINGS:
         own = [phase for phase in phases if phase.routing == name]
@@ -188,7 +188,8 @@ def summary(phases: list[Phase]) -> dict[str, Any]:
         }
     for name in ("session", "prefix"):
         for key in ("ttft_p50_s", "ttft_p95_s", "later_ttft_p50_s", "later_ttft_p95_s"):
-            found[name][key.replace("_s", "_to_round_robin")] = round(found[name][key] / found["round robin"][key], 2)
+            ratio = found[name][key] / found["fewest requests"][key]
+            found[name][key.replace("_s", "_to_fewest_requests")] = round(ratio, 2)
     return found
 
 

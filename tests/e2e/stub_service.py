@@ -1,4 +1,6 @@
-"""Replicas without an engine behind Ray's own router of direct streaming: what decides where a request goes is real.
+"""Replicas without an engine behind HAProxy and Ray's own router: what decides where a request goes is real.
+
+As with services, the router is there where the options name its class, and else HAProxy decides.
 
 Run as a program with a port: it takes the options of the deployment from stdin, a JSON object a line, and prints
 `ready` and how many replicas run when it is deployed. `{"lose": "tree"}` ends the prefix router's memory instead, and
@@ -49,13 +51,15 @@ def deploy(options: dict, port: int, logs: Path) -> None:
     from ray.llm._internal.serve.core.ingress.router import LLMRouter
 
     from ops import local_serve
+    from serving.routing import left_to_haproxy
 
     on_no_cpu = {"ray_actor_options": {"num_cpus": 0}}
     many = {"max_ongoing_requests": 1000}  # as Ray gives its router; Serve's default is 5
     stub = serve.deployment(serve.ingress()(Stub), name=f"LLMServer:{NAME}", **on_no_cpu, **many, **options)
     server = stub.options(version="same", _internal=True).bind()  # else each deploy replaces the replicas
     router = serve.deployment(LLMRouter, **on_no_cpu, **many).bind(server=server)
-    local_serve.deploy(server._with_ingress_request_router(router), NAME, "/", port)
+    app = server._with_ingress_request_router(router)
+    local_serve.deploy(app if "request_router_config" in options else left_to_haproxy(app), NAME, "/", port)
     local_serve.wait_until_running(NAME, logs, lambda _: None)
 
 

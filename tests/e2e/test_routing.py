@@ -110,6 +110,32 @@ def stub(environment, tmp_path_factory) -> Iterator[Stub]:
     running.process.wait(60)
 
 
+def test_requests_go_to_the_replica_with_the_fewest(stub):
+    stub.deploy(num_replicas=2)
+    stub.wait_for_replicas(2)
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(stub.place, seconds=10)
+        free: set[str] = set()
+
+        def all_go_to_one() -> bool:
+            free.clear()
+            free.update(stub.place() for _ in range(10))
+            return len(free) == 1
+
+        stub.wait_for(all_go_to_one)
+        assert busy.result() not in free
+
+
+def test_requests_after_a_death_are_answered_by_another_replica(stub):
+    stub.deploy(num_replicas=2)
+    stub.wait_for_replicas(2)
+    dies = psutil.Process(stub.ask().json()["pid"])
+    dies.kill()
+    dies.wait()
+    assert all(stub.ask().is_success for _ in range(50))
+    stub.wait_for_replicas(2)
+
+
 def test_sessions_stay_when_a_replica_comes_and_when_one_dies(stub):
     session = router_config("session", {})
     stub.deploy(num_replicas=2, request_router_config=session)
@@ -169,8 +195,9 @@ def test_routing_goes_on_when_the_actor_with_the_prompts_is_lost(stub):
     stub.wait_for_affinity()
 
 
-def test_a_request_brings_a_service_back_from_zero_replicas(stub, root):
-    stub.deploy(autoscaling_config=TO_ZERO, request_router_config=router_config("session", {}))
+@pytest.mark.parametrize("routing", [{}, {"request_router_config": router_config("session", {})}], ids=["", "session"])
+def test_a_request_brings_a_service_back_from_zero_replicas(stub, root, routing):
+    stub.deploy(autoscaling_config=TO_ZERO, **routing)
     assert stub.ask().is_success, "it waits at Serve's own proxy, which asks for a replica"
     stub.wait_for(lambda: stub.replicas() == 0)
     warm = [sys.executable, "-m", "ops.warm", "small-size-llm", "--url", f"http://127.0.0.1:{stub.port}"]

@@ -4,9 +4,12 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from ray.llm._internal.serve.core.ingress import builder
+from ray.serve._private import build_app
 from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.llm import LLMConfig
 
+from serving.app import ServiceArgs, application, prepared
 from serving.routing import FORWARD_BODY, routed
 from serving.session_router import SessionRouter
 
@@ -25,6 +28,17 @@ def test_routing_keeps_the_rest_of_the_configuration(monkeypatch):
         assert changed.pop("request_router_config")["request_router_class"].startswith("serving.")
         assert changed == model().deployment_config
     assert routed(model(), None) == model()
+
+
+@pytest.mark.parametrize(("routing", "routes"), [(None, "HAProxy"), ("session", "Ray"), ("prefix", "Ray")])
+def test_ray_routes_in_direct_streaming_only_where_that_is_asked_for(routing, routes, monkeypatch):
+    monkeypatch.setenv(FORWARD_BODY, "1")
+    monkeypatch.setattr(builder, "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING", True)
+    monkeypatch.setattr(build_app, "RAY_SERVE_ENABLE_HA_PROXY", True)
+    args = ServiceArgs(routing=routing)
+    app = application({"llm_configs": [prepared(model(), args, "")]}, args)
+    built = build_app.build_app(app, name="app")
+    assert (built.ingress_request_router_deployment is not None) == (routes == "Ray")
 
 
 def test_prefix_routing_yields_to_load_and_forgets(monkeypatch):
