@@ -1,4 +1,4 @@
-"""The engine of a replica with one device: it computes in the engine's own process, as with `vllm serve`."""
+"""The engine of a replica on one node: it computes in processes of its own, as with `vllm serve`."""
 
 import asyncio
 from typing import Any
@@ -8,16 +8,19 @@ from ray.llm._internal.serve.utils.node_initialization_utils import initialize_r
 from ray.serve.llm import LLMConfig
 
 
-class OneDeviceEngine(vllm_engine.VLLMEngine):
+class OneNodeEngine(vllm_engine.VLLMEngine):
     """Ray's engine, with nothing of it in processes of Ray's.
 
-    Ray 2.59 downloads weights in one process, makes vLLM's configuration in another and computes in a third, also where
-    all that is on one node; each imports vLLM first. And EngineCore and the third wait for each other in loops, so
-    that each takes a core while requests run. docs/performance.md has the figures.
+    Ray 2.59 downloads weights in one process, makes vLLM's configuration in another and computes in others, one for
+    each device, also where all that is on one node; each imports vLLM first, one after the other. And where there is
+    one device, EngineCore and the process that computes wait for each other in loops, so that each takes a core while
+    requests run. docs/performance.md has the figures.
     """
 
     async def start(self) -> None:
-        vllm_models.EXECUTOR_BACKEND_RAY = vllm_models.EXECUTOR_BACKEND_MP = "uni"  # Ray overwrites engine_kwargs
+        one_device = self.llm_config.get_engine_config().num_devices == 1
+        executor = "uni" if one_device else "mp"  # vLLM's own choices: in EngineCore, and in a process each
+        vllm_models.EXECUTOR_BACKEND_RAY = vllm_models.EXECUTOR_BACKEND_MP = executor  # Ray overwrites engine_kwargs
         vllm_engine.initialize_node = download  # Ray calls it, unless a callback of the configuration leaves it out
         await super().start()
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from typing import Any
 
 from ray._common.usage.usage_lib import usage_stats_enabled
@@ -23,22 +24,25 @@ class LLMServer(AsksForKeys, RayLLMServer):
 
     @classmethod
     def get_deployment_options(cls, llm_config: LLMConfig) -> dict[str, Any]:
-        """Ray's, except that a replica with one GPU has it itself. Ray keeps it for an actor beside the replica."""
+        """Ray's, except that a replica on one node has its GPUs itself. Ray keeps them for actors beside it."""
         options = super().get_deployment_options(llm_config)
-        if has_one_device(llm_config):
-            options["ray_actor_options"]["num_gpus"] = options["placement_group_bundles"][0]["GPU"]
+        if is_on_one_node(llm_config):
+            all_of_it = sum(map(Counter, options["placement_group_bundles"]), Counter())
+            options["placement_group_bundles"] = [dict(all_of_it)]
+            options["ray_actor_options"]["num_gpus"] = all_of_it["GPU"]
         return options
 
     def _get_default_engine_class(self) -> type:
-        if not has_one_device(self._llm_config):
+        if not is_on_one_node(self._llm_config):
             return super()._get_default_engine_class()
-        from serving.engine import OneDeviceEngine  # imports vLLM
+        from serving.engine import OneNodeEngine  # imports vLLM
 
-        return OneDeviceEngine
+        return OneNodeEngine
 
     async def start(self) -> None:
         os.environ.setdefault(AT_ONCE, str(ALL_OF_A_BATCH))
-        engine_port.choose(self._llm_config)
+        if not is_on_one_node(self._llm_config):
+            engine_port.choose(self._llm_config)
         await super().start()
         from serving.engine_stats import follow  # imports vLLM, which the replica has done by now
 
@@ -72,5 +76,7 @@ class LLMServer(AsksForKeys, RayLLMServer):
             raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
-def has_one_device(config: LLMConfig) -> bool:
-    return config.get_engine_config().num_devices == 1
+def is_on_one_node(config: LLMConfig) -> bool:
+    """Whether all devices of a replica are of one node: there is one, or Ray may place them in no other way."""
+    engine = config.get_engine_config()
+    return engine.num_devices == 1 or engine.placement_strategy == "STRICT_PACK"
