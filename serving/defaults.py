@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# A replica whose engine died answers 500 until three checks have failed: 6 s; at Ray's default of 10 s a check, 28 s.
+# A replica whose engine died answers 500 until the next check ends it; Ray's default is a check every 10 s.
 HEALTH_CHECKS = dict(health_check_period_s=2, health_check_timeout_s=10)
 
 # Ray's default of 50 holds each streamed token back for up to 50 ms where direct streaming is off.

@@ -41,7 +41,7 @@ def left_to_haproxy(app: Application) -> Application:
     """An application of `build_openai_app` in which HAProxy itself sends each request to the replica with the fewest.
 
     With direct streaming Ray 2.59 has HAProxy ask a process of Python first, for each request, which takes the replicas
-    in turn. That costs 2 ms, and all requests fail while that one process is away: docs/performance.md has the figures.
+    in turn, however long their queues are. That costs 2 ms a request: docs/performance.md has the figures.
     """
     if app._ingress_request_router is None:  # no direct streaming: the ingress chooses
         return app

@@ -173,7 +173,7 @@ ROWS = [
             Panel(
                 "Failed health checks",
                 "short",
-                "In each interval. A replica whose engine died fails three and is replaced.",
+                "In each interval. A replica whose engine died fails one and is replaced, one that hangs fails three.",
                 by_deployment(failed=CHOSEN.increase(CHOSEN.deployed("health_check_failures_total"))),
                 empty_here=AFTER_A_FAULT,
             ),
