@@ -1,4 +1,4 @@
-"""The engine of a replica on one node: it computes in processes of its own, as with `vllm serve`."""
+"""The engine of a replica: on one node it computes in processes of its own, over several in Ray's workers."""
 
 import asyncio
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm import vllm_engine, vllm_models
 from ray.llm._internal.serve.utils.node_initialization_utils import initialize_remote_node
 from ray.serve.llm import LLMConfig
+from vllm.v1.executor.abstract import Executor
+
+from serving.ray_executor import RayExecutor
 
 
 class OneNodeEngine(vllm_engine.VLLMEngine):
@@ -29,6 +32,15 @@ class OneNodeEngine(vllm_engine.VLLMEngine):
         arguments, config = vllm_engine._get_vllm_engine_config(self.llm_config)
         frontend = vllm_engine.FrontendArgs(**self.llm_config.get_engine_config().frontend_kwargs)
         return arguments, frontend, config
+
+
+class SeveralNodesEngine(vllm_engine.VLLMEngine):
+    """Ray's engine, which ends when one of its workers does."""
+
+    def _start_async_llm_engine(self, arguments: Any, config: Any, *others: Any) -> Any:
+        if config.parallel_config.use_ray:  # not on CPUs, where Ray takes vLLM's own processes
+            Executor.get_class = staticmethod(lambda _: RayExecutor)
+        return super()._start_async_llm_engine(arguments, config, *others)
 
 
 async def download(config: LLMConfig) -> None:

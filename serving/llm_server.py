@@ -34,11 +34,9 @@ class LLMServer(AsksForKeys, RayLLMServer):
         return options
 
     def _get_default_engine_class(self) -> type:
-        if not is_on_one_node(self._llm_config):
-            return super()._get_default_engine_class()
-        from serving.engine import OneNodeEngine  # imports vLLM
+        from serving.engine import OneNodeEngine, SeveralNodesEngine  # imports vLLM
 
-        return OneNodeEngine
+        return OneNodeEngine if is_on_one_node(self._llm_config) else SeveralNodesEngine
 
     async def start(self) -> None:
         os.environ.setdefault(AT_ONCE, str(ALL_OF_A_BATCH))
