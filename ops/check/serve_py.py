@@ -129,7 +129,7 @@ class Recorded:
 
     def __getattr__(self, name: str) -> Any:
         """A field that it was given; None for one that was left out."""
-        if name.startswith("_") or "recorded" not in self.__dict__:
+        if name.startswith("__") or "recorded" not in self.__dict__:
             raise AttributeError(name)
         return self.recorded.get(name)
 
