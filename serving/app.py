@@ -147,8 +147,8 @@ def application(arguments: dict[str, Any], args: ServiceArgs) -> Application:
         ValueError: as `with_api_keys` does.
     """
     app = build_openai_app(with_api_keys(arguments, args.api_keys) if args.api_keys else arguments)
-    names_a_router = any("request_router_config" in config.deployment_config for config in arguments["llm_configs"])
-    return app if names_a_router else left_to_haproxy(app)
+    deployments = [config.deployment_config or {} for config in arguments["llm_configs"]]
+    return app if any("request_router_config" in one for one in deployments) else left_to_haproxy(app)
 
 
 def prepared(

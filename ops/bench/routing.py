@@ -32,9 +32,7 @@ FOLDER = ROOT / "docs" / "performance"
 ROUTINGS = {"fewest requests": None, "session": "session", "prefix": "prefix"}
 HITS, QUERIES = "ray_vllm_prefix_cache_hits_total", "ray_vllm_prefix_cache_queries_total"
 EXPORTED_S = 15  # Ray's agent exports metrics every 10 s
-KV_CACHE_BYTES = (
-    256 * 2**20
-)  # 5,800 tokens of SmolLM2 in float32: half of the conversations below fit, all of them do not
+KV_CACHE_BYTES = 256 * 2**20  # 5,800 tokens of SmolLM2 in float32: half of the conversations below fit, not all
 
 
 class Workload(BaseModel):
