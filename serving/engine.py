@@ -39,6 +39,7 @@ class SeveralNodesEngine(vllm_engine.VLLMEngine):
 
     def _start_async_llm_engine(self, arguments: Any, config: Any, *others: Any) -> Any:
         if config.parallel_config.use_ray:  # not on CPUs, where Ray takes vLLM's own processes
+            # Not by the configuration, where it could be named: that goes to the workers, who would import it.
             Executor.get_class = staticmethod(lambda _: RayExecutor)
         return super()._start_async_llm_engine(arguments, config, *others)
 

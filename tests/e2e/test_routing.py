@@ -195,7 +195,9 @@ def test_routing_goes_on_when_the_actor_with_the_prompts_is_lost(stub):
     stub.wait_for_affinity()
 
 
-@pytest.mark.parametrize("routing", [{}, {"request_router_config": router_config("session", {})}], ids=["", "session"])
+@pytest.mark.parametrize(
+    "routing", [{}, {"request_router_config": router_config("session", {})}], ids=["left out", "session"]
+)
 def test_a_request_brings_a_service_back_from_zero_replicas(stub, root, routing):
     stub.deploy(autoscaling_config=TO_ZERO, **routing)
     assert stub.ask().is_success, "it waits at Serve's own proxy, which asks for a replica"

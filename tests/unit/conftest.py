@@ -1,10 +1,22 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ops.catalogue import ROOT
 from tests.planted import PARTS
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Builders ask for the runtime_env of the job, and asking starts a cluster where there is none."""
+    import ray  # slow, and few tests need it
+
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(runtime_env={}))
+    yield
+    assert not ray.is_initialized()
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """The layouts of large-size-llm, built by Ray's own builders without a cluster."""
 
 import dataclasses
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
-import ray
 from ray.llm._internal.serve.serving_patterns.data_parallel import builder as data_parallel_builder
 from ray.llm._internal.serve.serving_patterns.prefill_decode import builder as prefill_decode_builder
 from ray.serve import Application
@@ -19,6 +18,7 @@ from serving import layouts
 from serving.app import AppArgs
 
 DEEPSEEK = "deepseek-r1-0528"
+pytestmark = pytest.mark.usefixtures("no_cluster")
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,6 @@ def direct_streaming(monkeypatch):
     """As service.yaml sets it; Ray reads the variable when it is imported."""
     for module in (data_parallel_builder, prefill_decode_builder):
         monkeypatch.setattr(module, "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING", True)
-
-
-@pytest.fixture(autouse=True)
-def no_cluster(monkeypatch):
-    """The builders ask for the runtime_env of the job, and asking starts a cluster where there is none."""
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(runtime_env={}))
-    yield
-    assert not ray.is_initialized()
 
 
 def config_of(application: Application) -> LLMConfig:

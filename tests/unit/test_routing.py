@@ -4,7 +4,6 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-import ray
 from ray.llm._internal.serve.core.ingress import builder
 from ray.serve._private import build_app
 from ray.serve._private.common import DeploymentID, ReplicaID
@@ -32,17 +31,14 @@ def test_routing_keeps_the_rest_of_the_configuration(monkeypatch):
 
 
 @pytest.mark.parametrize(("routing", "routes"), [(None, "HAProxy"), ("session", "Ray"), ("prefix", "Ray")])
-def test_ray_routes_in_direct_streaming_only_where_that_is_asked_for(routing, routes, monkeypatch):
+def test_ray_routes_in_direct_streaming_only_where_that_is_asked_for(routing, routes, monkeypatch, no_cluster):
     monkeypatch.setenv(FORWARD_BODY, "1")
-    # The builder asks for the runtime_env of the job, and asking starts a cluster where there is none.
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(runtime_env={}))
     monkeypatch.setattr(builder, "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING", True)
     monkeypatch.setattr(build_app, "RAY_SERVE_ENABLE_HA_PROXY", True)
     args = ServiceArgs(routing=routing)
     app = application({"llm_configs": [prepared(model(), args, "")]}, args)
     built = build_app.build_app(app, name="app")
     assert (built.ingress_request_router_deployment is not None) == (routes == "Ray")
-    assert not ray.is_initialized()
 
 
 def test_prefix_routing_yields_to_load_and_forgets(monkeypatch):
