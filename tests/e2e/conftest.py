@@ -28,7 +28,7 @@ SCALED_BY_ENGINE = "hybrid-reasoning-llm"
 Scripts = Callable[..., subprocess.CompletedProcess]
 
 
-LONGEST = ["test_rollouts.py", "test_operations.py", "test_laptop.py", "test_replicas.py", "test_rehearse.py"]
+LONGEST = ["test_rollouts.py", "test_operations.py", "test_laptop.py", "test_rehearse.py"]
 """Begun first, as whichever worker gets a long file last keeps the other waiting. A file of one test gets the next one
 too, which is not to be a long one."""
 
