@@ -23,7 +23,7 @@ from ops.monitoring import beside
 from ops.options import SetOption, given
 from ops.profile import choose_profile
 from ops.progress import Progress
-from ops.stopping import stop_on_signals, stop_ray
+from ops.stopping import stop_on_signals, stop_ray, wait_until_stopped
 
 if TYPE_CHECKING:  # slow to import
     from ray.serve.llm import LLMConfig
@@ -158,8 +158,7 @@ def run_here(asked: Asked) -> None:
         if asked.monitoring:
             out.print(watch.where, markup=False)
         run.model_copy(update={"ready": True}).save()
-        while True:
-            signal.pause()
+        wait_until_stopped()
     except KeyboardInterrupt:
         err.print("Stopping ...")
     finally:

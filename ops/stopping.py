@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import time
+from typing import NoReturn
 
 
 def stop_on_signals() -> None:
@@ -24,6 +26,12 @@ def stop_on_signals() -> None:
 
     for number in numbers:
         signal.signal(number, stop)
+
+
+def wait_until_stopped() -> NoReturn:
+    """Wait for such a signal. Not by signal.pause(): where a thread of Ray's gets it, nothing ends that."""
+    while True:
+        time.sleep(1)
 
 
 def stop_ray() -> None:
