@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import ray
@@ -22,19 +23,30 @@ TOO_SLOW = "timed out during startup"  # in the message of Ray 2.59's exception
 LAPTOP_CPUS = 4  # guess: replicas on a laptop share its cores; a third engine on two would wait for one for ever
 LAPTOP_OBJECT_STORE_BYTES = 200_000_000  # nothing large passes through it; Ray would reserve 30% of the memory
 
+Started = TypeVar("Started")
+
 
 def start_ray(profile: str) -> Path:
     """Start a Ray cluster that ends with this process; returns the folder of its logs.
+
+    Raises:
+        CommandError: it did not start in several attempts.
+    """
+    return in_several_attempts(lambda: init_ray(profile))
+
+
+def in_several_attempts(start: Callable[[], Started]) -> Started:
+    """What `start` returns, which starts Ray.
 
     Ray 2.59's raylet gives its agent 15 s to start, and gives up where something else keeps the machine busy: it is
     started again then.
 
     Raises:
-        CommandError: it did not start in several attempts.
+        CommandError: it did not start in any of them.
     """
     for _ in range(START_ATTEMPTS):
         try:
-            return init_ray(profile)
+            return start()
         except Exception as error:  # Ray has no class of its own for it
             if TOO_SLOW not in str(error):
                 raise

@@ -58,7 +58,7 @@ def url(kind, root, laptop_packages):
         config = kind.category.MODELS[kind.model].model_copy(update={"server_cls": LLMServer})
         config = laptop_profile(config, kind.laptop_model, ON_GPUS)
         port = preflight.free_port()
-        cluster = started(kind)
+        cluster = local_serve.in_several_attempts(lambda: nodes(kind))
         try:
             context = ray.init(address=cluster.address, logging_level="error")
             local_serve.deploy(application({"llm_configs": [config]}, ServiceArgs()), "gpus", "/", port)
@@ -68,20 +68,6 @@ def url(kind, root, laptop_packages):
         finally:
             local_serve.stop_ray()
             cluster.shutdown()
-
-
-def started(kind: Kind):
-    """The nodes, started again where the machine was too slow for Ray, as ops.local_serve does."""
-    from ops import local_serve
-
-    for _ in range(local_serve.START_ATTEMPTS - 1):
-        try:
-            return nodes(kind)
-        except Exception as error:  # Ray has no class of its own for it
-            if local_serve.TOO_SLOW not in str(error):
-                raise
-            local_serve.stop_ray()
-    return nodes(kind)
 
 
 def nodes(kind: Kind):
