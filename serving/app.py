@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from ray.serve import Application
 from ray.serve.llm import LLMConfig, build_openai_app
 
-from serving import trace_endpoint
 from serving.auth.application import with_api_keys
 from serving.autoscaling import Autoscaling, scaled
 from serving.llm_server import LLMServer
-from serving.routing import Routing, left_to_haproxy, routed
+from serving.routing.choice import Routing, left_to_haproxy, routed
+from serving.tracing import trace_endpoint
 
 
 class ServiceArgs(BaseModel):
@@ -127,7 +127,7 @@ def build_all(
 
         ingress = laptop_ingress(ingress)
     if args.traces:
-        from serving.tracing import traced_ingress
+        from serving.tracing.spans import traced_ingress
 
         ingress = traced_ingress(ingress, args.traces)
     arguments = {
@@ -165,7 +165,7 @@ def prepared(
     config = config.model_copy(update={"server_cls": LLMServer})
     config = scaled(routed(config, args.routing), args.autoscaling)
     if args.traces:
-        from serving.tracing import traced
+        from serving.tracing.spans import traced
 
         config = traced(config, args.traces)
     if args.profile == "laptop":

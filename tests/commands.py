@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from laptop.rehearsal.stage import Stage, stage
-from ops import catalogue
-from ops.journal import Journal
+from ops.project import catalogue
+from ops.rollouts.journal import Journal
+from rehearsal.stage import Stage, stage
 
 SERVICE = "small-size-llm"
 AT_A_TIME = 3  # commands that do not touch each other's services; guess: two processors, and some of them wait

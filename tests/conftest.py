@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from ops.application import import_application
-from ops.catalogue import Service, services
-from ops.cli import CommandError
+from ops.console.cli import CommandError
 from ops.monitoring import prometheus
+from ops.project.builder import import_application
+from ops.project.catalogue import Service, services
 
 ROOT = Path(__file__).resolve().parents[1]
 

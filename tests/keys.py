@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import httpx
 
-from ops.api_keys import new_key
+from ops.project.key_files import new_key
 from serving.auth.key_file import digest
 
 SERVICE = "small-size-llm"

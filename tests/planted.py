@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ops.check import run
 from ops.check.finding import Finding
-from ops.check.service_files import ServiceFiles, line_with
+from ops.project.service_files import ServiceFiles, line_with
 
-PARTS = ("services", "serving", "laptop", "observability", "scripts", "README.md", "versions.toml", ".gitignore")
+PARTS = ("services", "serving", "laptop", "scripts", "README.md", "versions.toml", ".gitignore")
 """Of the repository: what the checks read."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import yaml
 
-from ops.catalogue import Service
 from ops.monitoring import alerts, dashboard, prometheus
+from ops.project.catalogue import Service
 
 METRIC = re.compile(r"\bray_(?:serve|vllm|node)_\w+")
 CHOICES = {"$application": ".+", "$deployment": ".+", "$model": ".+", "$__rate_interval": "5m"}

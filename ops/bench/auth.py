@@ -14,7 +14,7 @@ from pathlib import Path
 import ray
 from ray.actor import ActorHandle
 
-from ops.api_keys import new_key
+from ops.project.key_files import new_key
 from serving.auth.key_file import digest
 from serving.auth.limiter import Limiter
 from serving.auth.limits import SharedLimits

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from ops import cli, load, warm
-from ops.bench import local, machine
-from ops.bench.local import Local
+from ops.bench import local_service, machine
+from ops.bench.local_service import Local
 from ops.bench.routing import FOLDER
-from ops.cli import Failed, err, out
+from ops.console import cli
+from ops.console.cli import Failed, err, out
+from ops.probing import first_token, load_test
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ class Clients:
     def __init__(self, running: Local) -> None:
         self.running, self.number = running, 0
         self.threads: list[threading.Thread] = []
-        self.answers: list[tuple[float, load.Timed]] = []
+        self.answers: list[tuple[float, load_test.Timed]] = []
         self.started = time.monotonic()
 
     def set(self, number: int) -> None:
@@ -70,7 +71,7 @@ class Clients:
                 continue
             message = {"role": "user", "content": f"{index} {time.monotonic()}: what is the capital of France?"}
             body = {"model": model, "messages": [message], "max_tokens": ANSWER_TOKENS, "ignore_eos": True}
-            timed = load.time_stream(connection, body)
+            timed = load_test.time_stream(connection, body)
             self.answers.append((time.monotonic() - self.started, timed))
             if timed.error:
                 time.sleep(1)
@@ -86,7 +87,7 @@ def bench(
 
     Example: .venv/bin/python -m ops.bench.autoscaling --replicas 2
     """
-    with local.cluster(service) as running:
+    with local_service.cluster(service) as running:
         result = measure(running, replicas, autoscaling)
     result = {"machine": machine.facts(), "service": service, "autoscaling": autoscaling, "delays": DELAYS} | result
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,9 +148,9 @@ def measure(running: Local, most: int, autoscaling: str) -> dict[str, Any]:
     watch(after(QUIET_S), LONGEST_S, "a request at zero")
     with ThreadPoolExecutor(1) as pool:
         asked = (running.url, None, to_zero.model_id, LONGEST_S, running.progress)
-        first_token = pool.submit(warm.wait_for_token, *asked)
-        watch(lambda _: first_token.done(), LONGEST_S, "its first token")
-        first_token.result()
+        awaited = pool.submit(first_token.wait_for_token, *asked)
+        watch(lambda _: awaited.done(), LONGEST_S, "its first token")
+        awaited.result()
     errors = [timed.error for _, timed in clients.answers if timed.error]
     first = [[round(at, 1), round(timed.times[0], 3)] for at, timed in clients.answers if timed.times]
     return {
@@ -165,7 +166,7 @@ def measure(running: Local, most: int, autoscaling: str) -> dict[str, Any]:
 
 
 def draw(file: Path, result: dict[str, Any]) -> None:
-    from ops.bench import plot
+    from ops.bench import plots
 
     samples = result["samples"]
     times = [sample["after_s"] for sample in samples]
@@ -174,18 +175,20 @@ def draw(file: Path, result: dict[str, Any]) -> None:
         replicas, clients, ttft = figure.subplots(3, sharex=True)
         running = [sample["replicas"] for sample in samples]
         wanted = [sample["replicas"] + sample["starting"] for sample in samples]
-        replicas.step(times, wanted, where="post", color=plot.SECOND, linestyle="--", label="with those that start")
-        replicas.step(times, running, where="post", color=plot.FIRST, linewidth=2, label="that answer")
+        replicas.step(times, wanted, where="post", color=plots.SECOND, linestyle="--", label="with those that start")
+        replicas.step(times, running, where="post", color=plots.FIRST, linewidth=2, label="that answer")
         replicas.set(ylabel="replicas", ylim=(0, result["replicas"] + 0.5), yticks=range(result["replicas"] + 1))
         replicas.legend(loc="lower center", ncols=2)
-        clients.step(times, [sample["clients"] for sample in samples], where="post", color=plot.FIRST, label="clients")
-        clients.step(times, [sample["waiting"] for sample in samples], where="post", color=plot.SECOND, label="waiting")
+        clients.step(times, [sample["clients"] for sample in samples], where="post", color=plots.FIRST, label="clients")
+        clients.step(
+            times, [sample["waiting"] for sample in samples], where="post", color=plots.SECOND, label="waiting"
+        )
         clients.set(ylabel="requests", ylim=(0, None))
         clients.legend(loc="upper right")
-        ttft.plot(*zip(*result["ttft"], strict=True), ".", color=plot.FIRST, markersize=3)
+        ttft.plot(*zip(*result["ttft"], strict=True), ".", color=plots.FIRST, markersize=3)
         ttft.set(ylabel="TTFT in s", xlabel="seconds", ylim=(0, None))
 
-    plot.save(file, (7.5, 6), three)
+    plots.save(file, (7.5, 6), three)
 
 
 if __name__ == "__main__":

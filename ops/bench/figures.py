@@ -35,7 +35,7 @@ class Cell(Strict):
     itl_ms: Percentiles
 
 
-class Result(Strict):
+class BenchResult(Strict):
     """What scripts/bench --json prints."""
 
     service: str
@@ -96,16 +96,16 @@ def spread(values: list[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
-def by_round(result: Result, stack: str, concurrency: int, metric: Metric) -> dict[int, float]:
+def by_round(result: BenchResult, stack: str, concurrency: int, metric: Metric) -> dict[int, float]:
     cells = [cell for cell in result.cells if (cell.stack, cell.concurrency) == (stack, concurrency)]
     return {cell.round: metric.of(cell) for cell in cells}
 
 
-def over_rounds(result: Result, stack: str, concurrency: int, metric: Metric) -> Spread:
+def over_rounds(result: BenchResult, stack: str, concurrency: int, metric: Metric) -> Spread:
     return spread(list(by_round(result, stack, concurrency, metric).values()))
 
 
-def ratio(result: Result, concurrency: int, metric: Metric) -> Spread | None:
+def ratio(result: BenchResult, concurrency: int, metric: Metric) -> Spread | None:
     """Of the first stack to the second, round by round; None where there is no second, or it measured nothing."""
     if len(result.stacks) < 2:
         return None
@@ -114,7 +114,7 @@ def ratio(result: Result, concurrency: int, metric: Metric) -> Spread | None:
     return spread(ratios) if ratios else None
 
 
-def rows(result: Result) -> list[list[str]]:
+def rows(result: BenchResult) -> list[list[str]]:
     """A row for each concurrency and metric: a value for each stack, then the ratio."""
     return [
         [str(concurrency), f"{metric.title} {metric.unit}".strip(), *values(result, concurrency, metric)]
@@ -123,7 +123,7 @@ def rows(result: Result) -> list[list[str]]:
     ]
 
 
-def values(result: Result, concurrency: int, metric: Metric) -> list[str]:
+def values(result: BenchResult, concurrency: int, metric: Metric) -> list[str]:
     found = [over_rounds(result, stack, concurrency, metric) for stack in result.stacks]
     texts = [f"{one.median:.{metric.digits}f}" for one in found]
     compared = ratio(result, concurrency, metric)
@@ -132,5 +132,5 @@ def values(result: Result, concurrency: int, metric: Metric) -> list[str]:
     return texts
 
 
-def columns(result: Result) -> list[str]:
+def columns(result: BenchResult) -> list[str]:
     return ["concurrency", "", *result.stacks, *(["ratio (least-most)"] if len(result.stacks) > 1 else [])]

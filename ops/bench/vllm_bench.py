@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ops import service_key
 from ops.bench.figures import Cell, Percentiles
+from ops.probing import service_key
 
 
 def options(url: str, model: str, tokenizer: list[str], concurrency: int, workload: list[str], seed: int) -> list[str]:

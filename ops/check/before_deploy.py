@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from ops.catalogue import ROOT, Service
 from ops.check import run
 from ops.check.finding import Finding
-from ops.cli import CommandError, err
+from ops.console.cli import CommandError, err
+from ops.project.catalogue import ROOT, Service
 
 
 def refuse_findings(service: Service, forced: Collection[str]) -> None:

@@ -1,14 +1,9 @@
 """What a check found: where, what is wrong, why it matters and what to do."""
 
-from pathlib import Path
-from typing import NamedTuple
-
 from pydantic import BaseModel
 
-
-class Place(NamedTuple):
-    file: Path
-    line: int
+from ops.project.place import Place
+from ops.project.service_files import ServiceFiles
 
 
 class Finding(BaseModel):
@@ -29,3 +24,8 @@ class NotChecked(BaseModel):
 
     service: str
     what: str
+
+
+def make_finding(files: ServiceFiles, check: str, place: Place, *, what: str, why: str, fix: str) -> Finding:
+    file = place.file.relative_to(files.root) if place.file.is_relative_to(files.root) else place.file
+    return Finding(check=check, file=str(file), line=place.line, what=what, why=why, fix=fix)

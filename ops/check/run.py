@@ -9,7 +9,9 @@ from types import ModuleType
 
 from pydantic import BaseModel
 
-from ops.check import (
+from ops.check import result_cache
+from ops.check.finding import Finding, NotChecked
+from ops.check.rules import (
     auth,
     contract,
     engine,
@@ -20,15 +22,13 @@ from ops.check import (
     monitoring,
     placement,
     readme,
-    remembered,
     scaling,
     service_yaml,
     service_yaml_import,
     timeouts,
     upload,
 )
-from ops.check.finding import Finding, NotChecked
-from ops.check.service_files import ServiceFiles
+from ops.project.service_files import ServiceFiles
 
 Check = Callable[[ServiceFiles], Iterator[Finding]]
 
@@ -67,12 +67,12 @@ WHEN_FAST = (
 )
 
 
-class Result(BaseModel):
+class CheckResult(BaseModel):
     findings: list[Finding]
     not_checked: list[NotChecked]
 
 
-def check(root: Path, folders: list[Path], fast: bool = False) -> Result:
+def check(root: Path, folders: list[Path], fast: bool = False) -> CheckResult:
     """Every finding of services of a repository.
 
     Args:
@@ -83,19 +83,19 @@ def check(root: Path, folders: list[Path], fast: bool = False) -> Result:
     files = [ServiceFiles(root, folder) for folder in folders]
     findings = [] if fast else slow(root, folders)
     findings += [finding for service in files for finding in run(QUICK, service)]
-    return Result(findings=once(findings), not_checked=[*unknown(files), *always(fast)])
+    return CheckResult(findings=once(findings), not_checked=[*unknown(files), *always(fast)])
 
 
 def slow(root: Path, folders: list[Path]) -> list[Finding]:
     """What the slow checks find, and what is found in the uploads, which hold more files than those of the services."""
-    known = {folder: remembered.read(root, folder) for folder in folders}
+    known = {folder: result_cache.read(root, folder) for folder in folders}
     if new := [folder for folder, findings in known.items() if findings is None]:
         with ProcessPoolExecutor(len(SLOW), initializer=prepare_imports) as pool:
             groups = [pool.submit(found_by, checks, root, new) for checks in SLOW]
             uploads = pool.submit(found_by, [upload.findings], root, folders).result()  # in the process first free
         for folder in new:
             known[folder] = [finding for group in groups for finding in group.result()[folder]]
-            remembered.write(root, folder, known[folder])
+            result_cache.write(root, folder, known[folder])
     else:
         uploads = found_by([upload.findings], root, folders)
     return [finding for findings in [*known.values(), *uploads.values()] for finding in findings or []]

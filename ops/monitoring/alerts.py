@@ -7,11 +7,11 @@ from typing import Literal
 
 import yaml
 
-from ops.catalogue import ROOT, Service
 from ops.monitoring.promql import INTER_TOKEN, TPOT, TTFT, Scope
-from ops.slo import Objectives, Slo
+from ops.project.catalogue import ROOT, Service
+from ops.project.slo import Objectives, Slo
 
-FOLDER = Path("observability/rules")
+FOLDER = Path("alerts")
 RUNBOOK = "docs/monitoring.md"
 
 FEWEST = 20
@@ -51,7 +51,7 @@ def text(service: Service, slo: Slo) -> str:
     """The rule file of a service, as it is to be in the repository."""
     application = service.application["name"]
     rules = [alert.rule(service.name) for alert in alerts(application, slo.objectives)]
-    head = f"# Made by scripts/monitoring from observability/slo/{service.name}.yaml: change that, then run it again.\n"
+    head = f"# Made by scripts/monitoring from services/{service.folder.name}/slo.yaml.\n"
     return head + yaml.dump(
         {"groups": [{"name": service.name, "rules": rules}]}, Dumper=Dumper, sort_keys=False, width=10_000
     )

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.catalogue import Service
 from ops.monitoring import alerts, prometheus
+from ops.project.catalogue import Service
 
 
 @dataclass

@@ -10,10 +10,10 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import VisibilityMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
 
-from ops.catalogue import ROOT
 from ops.monitoring.promql import INTER_TOKEN, TPOT, TTFT, Scope
+from ops.project.catalogue import ROOT
 
-FILE = ROOT / "observability" / "dashboard.json"
+FILE = ROOT / "docs" / "dashboard.json"
 UID = "llm-services"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 CHOSEN = Scope(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ops import preflight
+from ops.local import preflight
 from ops.monitoring import dashboard
 
 HOMES = ("/usr/share/grafana", "/opt/homebrew/opt/grafana/share/grafana")

@@ -12,8 +12,8 @@ import yaml
 from filelock import FileLock
 
 from laptop.cache import CACHE
-from ops import preflight
-from ops.cli import CommandError
+from ops.console.cli import CommandError
+from ops.local import preflight
 
 FOLDER = CACHE / "prometheus"
 SCRAPE_INTERVAL = (

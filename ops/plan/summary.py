@@ -5,32 +5,31 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
-from ops import hardware, memory, slo
-from ops.catalogue import Service
-from ops.check import fit
-from ops.check.serve_py import Model
-from ops.check.service_files import ServiceFiles
-from ops.cli import CommandError
-from ops.hardware import Accelerator, Instance
-from ops.memory import Estimate
-from ops.memory.engine import GIB
-from ops.model_facts import ModelFacts
-from ops.plan import cold_start, cost, throughput
-from ops.plan import load as plan_load
-from ops.plan.changes import Changes
-from ops.plan.cold_start import ColdStart
-from ops.plan.cost import Cost
-from ops.plan.load import ESTIMATE, Load, Request
-from ops.plan.throughput import Engine, Speed
+from ops.console.cli import CommandError
+from ops.plan.config_diff import ConfigDiff
+from ops.project import slo
+from ops.project.catalogue import Service
+from ops.project.model_facts import ModelFacts
+from ops.project.serve_py import Model
+from ops.project.service_files import ServiceFiles
+from ops.sizing import capacity as plan_load
+from ops.sizing import cold_start, cost, fit, hardware, memory, throughput
+from ops.sizing.capacity import ESTIMATE, Capacity, RequestSize
+from ops.sizing.cold_start import ColdStart
+from ops.sizing.cost import Cost
+from ops.sizing.hardware import Accelerator, Instance
+from ops.sizing.memory import Estimate
+from ops.sizing.memory.engine import GIB
+from ops.sizing.throughput import Replica, Speed
 
-COMPARED = Request(input_tokens=512, output_tokens=128)  # what the roofline was compared with a measurement at
+COMPARED = RequestSize(input_tokens=512, output_tokens=128)  # what the roofline was compared with a measurement at
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Fit(Strict):
+class MemoryFit(Strict):
     """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/memory."""
 
     accelerator: str
@@ -69,11 +68,11 @@ class ModelSummary(Strict):
     model: str
     source: str
     accelerator: str | None
-    fit: Fit | None
+    fit: MemoryFit | None
     """None where the model or the GPU is not known."""
     speeds: list[SpeedAt]
     cold_start: ColdStart
-    load: Load | None
+    load: Capacity | None
     """None where no rate is given."""
 
 
@@ -82,9 +81,9 @@ class Summary(Strict):
     models: list[ModelSummary]
     """Those that are served at once; most services serve one of theirs."""
     cost: Cost
-    request: Request
+    request: RequestSize
     """That the speeds are about."""
-    changes: Changes
+    changes: ConfigDiff
     problems: list[str]
     unknown: list[str]
 
@@ -97,12 +96,12 @@ class Known:
     facts: ModelFacts | None
     gpu: Accelerator | None
     estimate: Estimate | None = None
-    engine: Engine | None = None
+    engine: Replica | None = None
     unknown: list[str] = field(default_factory=list)
 
 
 def of(
-    service: Service, changes: Changes, own_prices: dict[str, float], request: Request | None, rate: float | None
+    service: Service, changes: ConfigDiff, own_prices: dict[str, float], request: RequestSize | None, rate: float | None
 ) -> Summary:
     """The plan of a service.
 
@@ -141,7 +140,7 @@ def models_of(files: ServiceFiles) -> list[Model]:
     return files.served
 
 
-def model_summary(model: Model, known: Known, costs: Cost, request: Request, load: Load | None) -> ModelSummary:
+def model_summary(model: Model, known: Known, costs: Cost, request: RequestSize, load: Capacity | None) -> ModelSummary:
     return ModelSummary(
         model=model.id,
         source=model.source,
@@ -164,7 +163,7 @@ def look_up(files: ServiceFiles, model: Model, costs: Cost) -> Known:
     if known.facts is None:
         known.unknown.append(
             f"{model.source} is unknown: what fits, its speed and its cold start. Add its facts to "
-            f"services/{files.folder.name}/models.yaml; ops/model_facts.py says what each means."
+            f"services/{files.folder.name}/models.yaml; ops/project/model_facts.py says what each means."
         )
     if gpu is None:
         known.unknown.append(
@@ -201,11 +200,11 @@ def target_of(model: Model) -> int | None:
     return max(1, int(target)) if target else None
 
 
-def fit_of(known: Known, model: Model) -> Fit | None:
+def fit_of(known: Known, model: Model) -> MemoryFit | None:
     if known.estimate is None:
         return None
     one, target = known.estimate, target_of(model)
-    return Fit(
+    return MemoryFit(
         accelerator=known.gpu.name,
         memory=one.gpu_memory,
         weights=one.weights,
@@ -241,7 +240,7 @@ def does_not_fit(known: Known, model: Model) -> list[str]:
     ]
 
 
-def speeds_of(known: Known, costs: Cost, model: Model, request: Request) -> list[SpeedAt]:
+def speeds_of(known: Known, costs: Cost, model: Model, request: RequestSize) -> list[SpeedAt]:
     """With one request at a time, with as many as autoscaling aims at, and with the most."""
     engine, target = known.engine, target_of(model)
     if engine is None:
@@ -269,10 +268,12 @@ def per_million(speed: Speed, costs: Cost, model: str) -> tuple[float, float] | 
     return hourly[0] / least / millions_an_hour, hourly[1] / replicas.most / millions_an_hour
 
 
-def load_of(service: Service, known: Known, costs: Cost, model: Model, request: Request, rate: float) -> Load | None:
+def load_of(
+    service: Service, known: Known, costs: Cost, model: Model, request: RequestSize, rate: float
+) -> Capacity | None:
     if known.engine is None:
         known.unknown.append("How many replicas the load needs is unknown, as the speed is.")
         return None
-    file = slo.file_of(service)
+    file = service.slo_file
     objectives = slo.load(file).objectives if file.is_file() else None
     return plan_load.needed(known.engine, costs, model.id, request, rate, objectives, target_of(model))

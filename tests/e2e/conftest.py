@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from laptop.cache import CACHE
-from laptop.rehearsal.stage import Stage
-from ops import preflight, service_key
-from ops.catalogue import Service
+from ops.local import preflight
 from ops.monitoring import prometheus
+from ops.probing import service_key
+from ops.project.catalogue import Service
+from rehearsal.stage import Stage
 from tests import collector, commands, keys
 
 # Ray's default is 15: while commands of one test run, they would leave the engines of the other nearly no processor.

@@ -13,9 +13,9 @@ import os
 import sys
 from pathlib import Path
 
-from ops import preflight
-from ops.catalogue import ROOT
-from ops.cluster_env import cluster_env
+from ops.local import preflight
+from ops.local.cluster_env import cluster_env
+from ops.project.catalogue import ROOT
 
 NAME = "stub"
 DIRECT = {
@@ -50,8 +50,8 @@ def deploy(options: dict, port: int, logs: Path) -> None:
     from ray import serve
     from ray.llm._internal.serve.core.ingress.router import LLMRouter
 
-    from ops import local_serve
-    from serving.routing import left_to_haproxy
+    from ops.local import serve_app
+    from serving.routing.choice import left_to_haproxy
 
     on_no_cpu = {"ray_actor_options": {"num_cpus": 0}}
     many = {"max_ongoing_requests": 1000}  # as Ray gives its router; Serve's default is 5
@@ -59,8 +59,8 @@ def deploy(options: dict, port: int, logs: Path) -> None:
     server = stub.options(version="same", _internal=True).bind()  # else each deploy replaces the replicas
     router = serve.deployment(LLMRouter, **on_no_cpu, **many).bind(server=server)
     app = server._with_ingress_request_router(router)
-    local_serve.deploy(app if "request_router_config" in options else left_to_haproxy(app), NAME, "/", port)
-    local_serve.wait_until_running(NAME, logs, lambda _: None)
+    serve_app.deploy(app if "request_router_config" in options else left_to_haproxy(app), NAME, "/", port)
+    serve_app.wait_until_running(NAME, logs, lambda _: None)
 
 
 def running_replicas() -> int:
@@ -82,9 +82,9 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray prints what its raylet says, such as of a killed replica
     preflight.check_port(port)
     os.environ.update(cluster_env(DIRECT, ROOT))
-    from ops import local_serve
+    from ops.local import serve_app
 
-    logs = local_serve.start_ray("laptop")
+    logs = serve_app.start_ray("laptop")
     try:
         for line in sys.stdin:
             options = json.loads(line)
@@ -94,7 +94,7 @@ def main() -> None:
                 deploy(options, port, logs)
             print("ready", running_replicas(), file=replies, flush=True)
     finally:
-        local_serve.stop_ray()
+        serve_app.stop_ray()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ops import preflight
+from ops.local import preflight
 from tests import keys
 from tests.keys import without_a_key
 
@@ -73,7 +73,7 @@ def keyed(tmp_path_factory, root, laptop_packages) -> Iterator[Keyed]:
         from ray.serve.llm import LLMConfig
         from ray.serve.llm.ingress import make_fastapi_ingress
 
-        from ops import local_serve
+        from ops.local import serve_app
         from serving.auth.application import with_api_keys
         from serving.ingress import OpenAiIngress
 
@@ -92,12 +92,12 @@ def keyed(tmp_path_factory, root, laptop_packages) -> Iterator[Keyed]:
         )
         port = preflight.free_port()
         try:
-            logs = local_serve.start_ray("laptop")
-            local_serve.deploy(application, "keyed", "/", port)
-            local_serve.wait_until_running("keyed", logs, lambda what: None)
+            logs = serve_app.start_ray("laptop")
+            serve_app.deploy(application, "keyed", "/", port)
+            serve_app.wait_until_running("keyed", logs, lambda what: None)
             yield Keyed(f"http://127.0.0.1:{port}", file, made)
         finally:
-            local_serve.stop_ray()
+            serve_app.stop_ray()
 
 
 def test_every_route_of_the_live_schema_needs_a_key(keyed):

@@ -3,8 +3,8 @@
 import json
 import subprocess
 
-from ops import catalogue
-from ops.catalogue import ROOT
+from ops.project import catalogue
+from ops.project.catalogue import ROOT
 
 
 def run(*words: str) -> subprocess.CompletedProcess:

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from ops import preflight
+from ops.local import preflight
 
 TOKEN = "aph0_rehearsal"
 HTTP = httpx.Client(trust_env=False)  # one for all: each new one reads the certificates of the system, for 0.1 s
@@ -123,7 +123,7 @@ def rehearsal(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (folder / "repeat.py").write_text(APPLICATION)
     words = ["--port", str(port), "--folder", str(tmp_path_factory.mktemp("control-plane"))]
     process = subprocess.Popen(
-        [sys.executable, "-m", "laptop.controlplane", *words], cwd=root, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "rehearsal.control_plane", *words], cwd=root, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == f"Anyscale rehearsal on http://127.0.0.1:{port}\n"
     yield Rehearsal(f"http://127.0.0.1:{port}", folder)

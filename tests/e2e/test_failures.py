@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import preflight
+from ops.local import preflight
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def replace(file: Path, old: str, new: str) -> None:
 
 def test_engine_that_fails_to_start(repository_with_a_broken_service, environment, port, left):
     run = subprocess.run(
-        [sys.executable, "-m", "ops.dev", "broken-llm", "--profile", "laptop", "--port", port],
+        [sys.executable, "-m", "ops.commands.dev", "broken-llm", "--profile", "laptop", "--port", port],
         cwd=repository_with_a_broken_service,
         env=environment,
         capture_output=True,

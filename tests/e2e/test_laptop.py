@@ -26,11 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from laptop.twins import adapters
-from ops import client, preflight
-from ops.catalogue import Service
-from ops.check.service_files import ServiceFiles
-from ops.client import Answer
+from ops.local import preflight
 from ops.monitoring import prometheus
+from ops.probing import client
+from ops.probing.client import Answer
+from ops.project import routes
+from ops.project.catalogue import Service
+from ops.project.service_files import ServiceFiles
 from serving.lora.storage import WEIGHTS
 from tests import collector, keys, watched
 from tests.e2e.conftest import SCALED_BY_ENGINE, check_probe_passes
@@ -504,7 +506,7 @@ def test_a_killed_engine_leaves_the_other_models_alone_and_comes_back(served, se
 def ask(url: str, model: str, stream: bool) -> Answer:
     question = [{"role": "user", "content": "What is the capital of France?"}]
     body = {"model": model, "messages": question, "max_tokens": 256, "temperature": 0, "stream": stream}
-    return client.ask(client.connect(url, None, 300), client.CHAT, body)
+    return client.ask(client.connect(url, None, 300), routes.CHAT, body)
 
 
 class Asking:

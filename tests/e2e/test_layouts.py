@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.catalogue import find
+from ops.project.catalogue import find
 from tests.e2e.conftest import Served, check_probe_passes, serving
 
 

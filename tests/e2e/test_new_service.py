@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import preflight
+from ops.local import preflight
 
 NAME = "my-llm"
 
@@ -17,7 +17,7 @@ NAME = "my-llm"
 def copy(root: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("copy") / "repository"
     shutil.copytree(root, folder, ignore=shutil.ignore_patterns(".venv", ".git", ".bundle*", "*_cache", "__pycache__"))
-    made = run(folder, "ops.new", NAME, "--model", "Qwen/Qwen3-8B", "--from", "small-size-llm")
+    made = run(folder, "ops.commands.new", NAME, "--model", "Qwen/Qwen3-8B", "--from", "small-size-llm")
     assert "Made services/my_llm in the shape of small-size-llm" in made.stdout
     return folder
 
@@ -38,11 +38,11 @@ def test_lint_and_unit_tests_of_the_new_service(copy):
 
 def test_new_service_passes_its_probe_on_the_laptop_profile(copy, environment):
     port = str(preflight.free_port())
-    run(copy, "ops.dev", NAME, "--profile", "laptop", "--port", port, "--detach", **environment)
+    run(copy, "ops.commands.dev", NAME, "--profile", "laptop", "--port", port, "--detach", **environment)
     try:
-        probe = run(copy, "ops.probe", NAME, "--url", f"http://127.0.0.1:{port}", "--json")
+        probe = run(copy, "ops.commands.probe", NAME, "--url", f"http://127.0.0.1:{port}", "--json")
     finally:
-        run(copy, "ops.dev", "--stop", **environment)
+        run(copy, "ops.commands.dev", "--stop", **environment)
     answers = json.loads(probe.stdout)
     assert answers["model"] == "qwen3-8b"
     assert all(not result["failures"] for result in answers["results"])

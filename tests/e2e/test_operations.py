@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from laptop.rehearsal.stage import Stage
+from rehearsal.stage import Stage
 from tests.commands import (
     AT_A_TIME,
     AT_ONCE,
@@ -139,7 +139,7 @@ def test_a_secret_that_is_not_there_stops_a_deploy(staged, control_plane, name):
 
 def test_findings_stop_a_deploy_unless_each_is_named(staged, control_plane, name):
     before = control_plane.applies()
-    readme, slo = staged.repository / "README.md", staged.repository / "observability" / "slo" / f"{SERVICE}.yaml"
+    readme, slo = staged.repository / "README.md", staged.repository / "services" / "small_size_llm" / "slo.yaml"
     text, promised = readme.read_text(), slo.read_text()
     readme.write_text(text.replace("| 1 L4 |", "| 2 L4 |"))
     slo.unlink()

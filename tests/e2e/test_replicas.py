@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from ops import preflight
+from ops.local import preflight
 from services.large_size_llm import serve as large
 from services.medium_size_llm import serve as medium
 from services.small_size_llm import serve as small
@@ -51,22 +51,22 @@ def url(kind, root, laptop_packages):
         import ray
 
         from laptop.profile import laptop_profile
-        from ops import local_serve
+        from ops.local import serve_app
         from serving.app import ServiceArgs, application
         from serving.llm_server import LLMServer
 
         config = kind.category.MODELS[kind.model].model_copy(update={"server_cls": LLMServer})
         config = laptop_profile(config, kind.laptop_model, ON_GPUS)
         port = preflight.free_port()
-        cluster = local_serve.in_several_attempts(lambda: nodes(kind))
+        cluster = serve_app.in_several_attempts(lambda: nodes(kind))
         try:
             context = ray.init(address=cluster.address, logging_level="error")
-            local_serve.deploy(application({"llm_configs": [config]}, ServiceArgs()), "gpus", "/", port)
+            serve_app.deploy(application({"llm_configs": [config]}, ServiceArgs()), "gpus", "/", port)
             logs = Path(context.address_info["session_dir"]) / "logs"
-            local_serve.wait_until_running("gpus", logs, lambda what: None)
+            serve_app.wait_until_running("gpus", logs, lambda what: None)
             yield f"http://127.0.0.1:{port}"
         finally:
-            local_serve.stop_ray()
+            serve_app.stop_ray()
             cluster.shutdown()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from laptop.rehearsal.stage import Stage
-from ops.journal import State
+from ops.rollouts.journal import State
+from rehearsal.stage import Stage
 from tests.commands import AT_A_TIME, AT_ONCE, LIKE_A_TERMINAL, ROLLOUT, SERVICE, journal, weights
 
 # Taken back

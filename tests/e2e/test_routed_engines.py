@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from ops import probe_file
-from ops.catalogue import find
-from serving.routing import DEFAULT_SESSION_HEADER, FORWARD_BODY
+from ops.project import probe_file
+from ops.project.catalogue import find
+from serving.routing.choice import DEFAULT_SESSION_HEADER, FORWARD_BODY
 from tests.e2e.conftest import Served, check_probe_passes, serving
 
 SERVICE = find("reasoning-llm")

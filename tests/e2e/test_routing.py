@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from ops import preflight
-from ops.catalogue import ROOT
-from serving.routing import router_config
+from ops.local import preflight
+from ops.project.catalogue import ROOT
+from serving.routing.choice import router_config
 
 SESSIONS = [f"session {number}" for number in range(60)]
 PREFIX = router_config("prefix", {"autoscaling_config": {"target_ongoing_requests": 16}})
@@ -202,7 +202,7 @@ def test_a_request_brings_a_service_back_from_zero_replicas(stub, root, routing)
     stub.deploy(autoscaling_config=TO_ZERO, **routing)
     assert stub.ask().is_success, "it waits at Serve's own proxy, which asks for a replica"
     stub.wait_for(lambda: stub.replicas() == 0)
-    warm = [sys.executable, "-m", "ops.warm", "small-size-llm", "--url", f"http://127.0.0.1:{stub.port}"]
+    warm = [sys.executable, "-m", "ops.commands.warm", "small-size-llm", "--url", f"http://127.0.0.1:{stub.port}"]
     woken = subprocess.run(warm, cwd=root, capture_output=True, text=True, check=False, timeout=120)
     assert woken.returncode == 0, woken.stderr
     assert "generated a token" in woken.stdout

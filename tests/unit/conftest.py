@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ops.catalogue import ROOT
+from ops.project.catalogue import ROOT
 from tests.planted import PARTS
 
 

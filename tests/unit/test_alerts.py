@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
-from ops import slo
-from ops.catalogue import find
 from ops.monitoring import alerts
+from ops.project import slo
+from ops.project.catalogue import find
 
 SERVICE = find("small-size-llm")
 APPLICATION = 'application="small-size-llm"'
@@ -181,7 +181,7 @@ def test_promtool_finds_no_fault_in_the_rules(service, promtool):
 
 
 def test_rules_are_those_of_the_slo_file(service):
-    text = alerts.text(service, slo.load(slo.file_of(service)))
+    text = alerts.text(service, slo.load(service.slo_file))
     assert alerts.file_of(service.name).read_text() == text, "run scripts/monitoring"
 
 

@@ -5,8 +5,8 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from ops import api_keys
-from ops.cli import CommandError
+from ops.commands import keys
+from ops.console.cli import CommandError
 from serving.auth import key_file
 
 
@@ -16,7 +16,7 @@ def file(tmp_path):
 
 
 def test_a_new_key_is_printed_once_and_kept_as_its_hash(file, capsys):
-    api_keys.new("alice", 60, 1_000_000, file)
+    keys.new("alice", 60, 1_000_000, file)
     printed = capsys.readouterr()
     key = printed.out.strip()
     assert key.startswith("sk-")
@@ -29,49 +29,49 @@ def test_a_new_key_is_printed_once_and_kept_as_its_hash(file, capsys):
 
 def test_keys_are_added_listed_and_removed(file, capsys):
     for name in ("alice", "bob"):
-        api_keys.new(name, None, None, file)
-    api_keys.new("carol", 60, None, file)
+        keys.new(name, None, None, file)
+    keys.new("carol", 60, None, file)
     before = {key.name: key for key in key_file.load(str(file))}
-    api_keys.remove("alice", file)
+    keys.remove("alice", file)
     assert key_file.load(str(file)) == [before["bob"], before["carol"]]
     capsys.readouterr()
-    api_keys.show(file)
+    keys.show(file)
     assert capsys.readouterr().out == "bob: no limits\ncarol: 60 requests per minute\n"
 
 
 def test_the_last_one_leaves_a_list_to_which_one_can_be_added(file):
-    api_keys.new("alice", None, None, file)
-    api_keys.remove("alice", file)
+    keys.new("alice", None, None, file)
+    keys.remove("alice", file)
     assert yaml.safe_load(file.read_text()) == {"keys": []}
-    api_keys.new("bob", None, None, file)
+    keys.new("bob", None, None, file)
     assert [key.name for key in key_file.load(str(file))] == ["bob"]
 
 
 def test_what_cannot_be_done_changes_nothing(file, tmp_path):
-    api_keys.new("alice", None, None, file)
+    keys.new("alice", None, None, file)
     before = file.read_text()
     with pytest.raises(CommandError, match="has a key named alice"):
-        api_keys.new("alice", None, None, file)
+        keys.new("alice", None, None, file)
     with pytest.raises(CommandError, match="a b cannot be the name of a key"):
-        api_keys.new("a b", None, None, file)
+        keys.new("a b", None, None, file)
     with pytest.raises(CommandError, match=r"has no key named bob\. It has: alice"):
-        api_keys.remove("bob", file)
+        keys.remove("bob", file)
     assert file.read_text() == before
     assert list(tmp_path.iterdir()) == [file]
     with pytest.raises(CommandError, match="cannot be written: No such file"):
-        api_keys.new("bob", None, None, tmp_path / "nowhere" / "keys.yaml")
+        keys.new("bob", None, None, tmp_path / "nowhere" / "keys.yaml")
 
 
 def test_a_file_that_is_something_else_is_left_alone(file):
     file.write_text("keys: [{name: alice, sha256: x}]\n")
     with pytest.raises(CommandError, match="it is not a hash"):
-        api_keys.new("bob", None, None, file)
+        keys.new("bob", None, None, file)
     assert "name: alice" in file.read_text()
 
 
 def test_a_negative_limit_is_refused_by_the_command(file):
     app = typer.Typer()
-    app.command()(api_keys.new)
+    app.command()(keys.new)
     refused = CliRunner().invoke(app, ["alice", "--requests-per-minute", "-1", "--file", str(file)])
     assert refused.exit_code == 2
     assert not file.exists()

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench import figures, page, vllm_bench, workloads
-from ops.bench.__main__ import check_against, numbers
-from ops.bench.figures import METRICS, Cell, Percentiles, Result
+from ops.bench import figures, html_report, vllm_bench, workloads
+from ops.bench.figures import METRICS, BenchResult, Cell, Percentiles
 from ops.bench.stacks import BareVllm, flags
-from ops.cli import CommandError
+from ops.commands.bench import check_against, numbers
+from ops.console.cli import CommandError
 
 SERVICE, VLLM = "small-size-llm", "vllm serve"
 THROUGHPUT, NUMBER = METRICS[0], "--num-prompts="
@@ -22,14 +22,14 @@ def cell(stack: str, round: int, concurrency: int, tokens: float, **more) -> Cel
     return Cell(round=round, stack=stack, concurrency=concurrency, **measured | times | more)
 
 
-def result(*cells: Cell, stacks: tuple[str, ...] = (SERVICE, VLLM)) -> Result:
+def result(*cells: Cell, stacks: tuple[str, ...] = (SERVICE, VLLM)) -> BenchResult:
     machine = dict(date="2026-11-23", processor="a CPU", cores=2, memory_gb=24, gpus=[], versions={"ray": "2.59.0"})
     said = dict(service=SERVICE, model="llama-3.1-8b", workload="chat", profile="laptop", replicas=1, machine=machine)
-    return Result(**said, stacks=dict.fromkeys(stacks, "its command"), load="vllm bench serve", cells=list(cells))
+    return BenchResult(**said, stacks=dict.fromkeys(stacks, "its command"), load="vllm bench serve", cells=list(cells))
 
 
 @pytest.fixture
-def three_rounds() -> Result:
+def three_rounds() -> BenchResult:
     """A machine that is half as fast in the second round: both stacks are, and their ratio is what it was."""
     rates = {SERVICE: (98, 50, 96), VLLM: (100, 50, 100)}
     return result(*[cell(stack, number, 16, rate) for stack in rates for number, rate in enumerate(rates[stack], 1)])
@@ -60,7 +60,9 @@ def test_what_measured_nothing_has_no_ratio():
 
 def test_page_has_the_table_the_plots_and_what_failed(three_rounds):
     broken = cell(VLLM, 3, 1, 9, failed=3, first_error="<b>Service Unavailable</b>")
-    html = page.html(three_rounds.model_copy(update={"cells": [*three_rounds.cells, cell(SERVICE, 3, 1, 9), broken]}))
+    html = html_report.html(
+        three_rounds.model_copy(update={"cells": [*three_rounds.cells, cell(SERVICE, 3, 1, 9), broken]})
+    )
     assert "0.98 (0.96-1.00)" in html
     assert html.count("<svg") == 3
     assert "3 of 32 requests of vllm serve failed at 1 in round 3: &lt;b&gt;Service Unavailable" in html

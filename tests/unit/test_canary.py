@@ -4,12 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from ops import canary, catalogue, changes, live, service_state, waiting
-from ops.canary import Rollout
-from ops.cli import Failed
-from ops.journal import Entry, Journal, Plan, Previous, State
-from ops.reading import Reading
-from ops.service_state import ServiceState, Version
+from ops.cloud import mutations, service_state, waiting
+from ops.cloud.service_state import ServiceState, Version
+from ops.cloud.version_spec import Previous
+from ops.console.cli import Failed
+from ops.probing.measurement import Measurement
+from ops.project import catalogue
+from ops.rollouts import analysis, state_machine
+from ops.rollouts.journal import Entry, Journal, Plan, State
+from ops.rollouts.state_machine import Rollout
 
 PLAN = Plan(
     kind="rollout",
@@ -38,16 +41,16 @@ def rollout(tmp_path, monkeypatch):
     """A rollout of v2 over v1 that passed 25%, resumed on a service as given; what it changed is in `changed`."""
     changed: list = []
     for name in ("deploy", "cancel_rollout"):
-        monkeypatch.setattr(changes, name, lambda *_, name=name: changed.append(name))
-    monkeypatch.setattr(changes, "move_weight", lambda state, weight, project: changed.append(weight))
+        monkeypatch.setattr(mutations, name, lambda *_, name=name: changed.append(name))
+    monkeypatch.setattr(mutations, "move_weight", lambda state, weight, project: changed.append(weight))
     for wait in ("for_canary", "for_primary"):
         monkeypatch.setattr(waiting, wait, lambda *_: SimpleNamespace(primary=None))
     monkeypatch.setattr(waiting, "until", lambda *_, **__: None)
-    monkeypatch.setattr(live, "probe_side_by_side", lambda *_: {"canary": [], "primary": []})
-    monkeypatch.setattr(live, "probe_failures", lambda *_: [])
-    reading = Reading(requests=1, errors=0, empty_answers=0)
-    monkeypatch.setattr(live, "measure", lambda *_: {"canary": reading, "primary": reading})
-    monkeypatch.setattr(canary.gate, "breaches", lambda *_: [])
+    monkeypatch.setattr(analysis, "probe_side_by_side", lambda *_: {"canary": [], "primary": []})
+    monkeypatch.setattr(analysis, "probe_failures", lambda *_: [])
+    reading = Measurement(requests=1, errors=0, empty_answers=0)
+    monkeypatch.setattr(analysis, "measure", lambda *_: {"canary": reading, "primary": reading})
+    monkeypatch.setattr(state_machine.gate, "breaches", lambda *_: [])
 
     def resumed_on(state: ServiceState) -> SimpleNamespace:
         monkeypatch.setattr(service_state, "find", lambda *_: state)
@@ -95,11 +98,11 @@ def test_what_somebody_else_deployed_is_left_alone(rollout, state):
 
 
 def test_each_of_several_models_is_judged(rollout, monkeypatch):
-    well, failing = (Reading(requests=2, errors=errors, empty_answers=0) for errors in (0, 2))
+    well, failing = (Measurement(requests=2, errors=errors, empty_answers=0) for errors in (0, 2))
     readings = {f"{version}, {model}": well for version in ("canary", "primary") for model in ("small", "large")}
-    monkeypatch.setattr(live, "measure", lambda *_: readings | {"canary, large": failing})
+    monkeypatch.setattr(analysis, "measure", lambda *_: readings | {"canary, large": failing})
     monkeypatch.setattr(
-        canary.gate, "breaches", lambda _, new, old: ["failed"] if new.errors and not old.errors else []
+        state_machine.gate, "breaches", lambda _, new, old: ["failed"] if new.errors and not old.errors else []
     )
     resumed = rollout(service("v1", "v2", 25))
     assert resumed.run() == State.ROLLED_BACK

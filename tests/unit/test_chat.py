@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
-from ops import chat, client
-from ops.cli import CommandError
+from ops.commands import chat
+from ops.console.cli import CommandError
+from ops.probing import client
 
 
 def test_image_file_is_sent_with_its_content(tmp_path):

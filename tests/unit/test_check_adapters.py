@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.catalogue import ROOT
-from ops.check import engine, ingress, run, service_yaml_import
-from ops.check.service_files import ServiceFiles
+from ops.check import run
+from ops.check.rules import engine, ingress, service_yaml_import
+from ops.project.catalogue import ROOT
+from ops.project.service_files import ServiceFiles
 from tests.planted import PARTS, Fault, places, plant
 
 SERVE, YAML = "services/multi_lora/serve.py", "services/multi_lora/service.yaml"

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from ops.check import auth, run, upload
-from ops.check.service_files import ServiceFiles
+from ops.check import run
+from ops.check.rules import auth, upload
+from ops.project.service_files import ServiceFiles
 from tests import keys
 from tests.planted import Fault, change, findings, places, plant
 

@@ -34,12 +34,12 @@ from vllm.model_executor.models import registry
 from vllm.parser import ParserManager
 from vllm.v1.executor import ray_utils
 
-from ops.catalogue import ROOT
-from ops.check import engine
-from ops.check.dead_settings import SETTINGS
-from ops.check.engine_combinations import COMPILED, SAME_SETTING
 from ops.check.finding import Finding
-from ops.check.service_files import ServiceFiles, line_with
+from ops.check.rules import engine
+from ops.check.rules.dead_settings import SETTINGS
+from ops.check.rules.engine_combinations import COMPILED, SAME_SETTING
+from ops.project.catalogue import ROOT
+from ops.project.service_files import ServiceFiles, line_with
 from tests.planted import Fault, change, places, plant
 
 SHAPE = ROOT / "tests/fixtures/model_configs/microsoft__phi-2.json"
@@ -64,7 +64,7 @@ DIRECT = '  RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING: "1"  # from HAProxy straight 
 STREAMING_OFF = (SMALL_YAML, DIRECT, "")
 ROUTE = "    route_prefix: /\n"
 RAYS_PREFIX_ROUTER = 'request_router_class="ray.serve.llm.request_router.PrefixCacheAffinityRouter"'
-PREFIX_ROUTER = 'request_router_class="serving.prefix_router:PrefixRouter"'
+PREFIX_ROUTER = 'request_router_class="serving.routing.prefix_router:PrefixRouter"'
 BOUNDED = "request_router_kwargs=dict(imbalanced_threshold=5, do_eviction=True)"
 ARGS = "      profile: gpu\n"
 

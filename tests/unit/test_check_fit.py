@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.check import fit
-from ops.check.service_files import ServiceFiles
+from ops.check.rules import fit
+from ops.project.service_files import ServiceFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ import pytest
 
 from ops.check import run
 from ops.check.finding import Finding
-from ops.check.service_files import ServiceFiles
+from ops.project.service_files import ServiceFiles
 from tests.planted import Fault, change, findings, places, plant
 
 YAML, SERVE = "services/large_size_llm/service.yaml", "services/large_size_llm/serve.py"

@@ -2,12 +2,10 @@
 
 import pytest
 
-from ops import catalogue
-from serving import trace_endpoint
+from serving.tracing import trace_endpoint
 from tests.planted import Fault, findings, places, plant
 
 SERVE, YAML = "services/small_size_llm/serve.py", "services/small_size_llm/service.yaml"
-SLO, RULES = "observability/slo/small-size-llm.yaml", "observability/rules/small-size-llm.yaml"
 PROFILE = "      profile: gpu\n"
 STATS = '  VLLM_NO_USAGE_STATS: "1"\n'
 
@@ -21,16 +19,6 @@ def variable(name: str) -> str:
 
 
 FAULTS = [
-    Fault("another objective", SLO, "ttft_p95: 2s", "ttft_p95: 4s", "alert-rules-of-another-slo", f"{RULES}: # Made"),
-    Fault("rules edited by hand", RULES, "> 0.5\n", "> 5\n", "alert-rules-of-another-slo", "# Made"),
-    Fault(
-        "another name of the application",
-        YAML,
-        "  - name: small-size-llm\n    route_prefix",
-        "  - name: small\n    route_prefix",
-        "alert-rules-of-another-slo",
-        f"{RULES}: # Made",
-    ),
     Fault(
         "metrics off",
         SERVE,
@@ -86,11 +74,6 @@ def test_fault_is_found_and_named_at_its_line(fault, copied):
     assert expected in places(findings(copied))
 
 
-def test_missing_rules_are_found(copied):
-    (copied / RULES).unlink()
-    assert "no-alert-rules" in {finding.check for finding in findings(copied)}
-
-
 @pytest.mark.parametrize(
     "names", [["RAY_SERVE_TRACING_SAMPLING_RATIO"], ["OTEL_EXPORTER_OTLP_HEADERS"]], ids=lambda names: names[0]
 )
@@ -98,9 +81,3 @@ def test_what_changes_traces_is_right_beside_them(names, copied):
     fault = Fault("", YAML, PROFILE, traces(trace_endpoint.EXAMPLE), "", also=((YAML, STATS, variable(names[0])),))
     plant(copied, fault)
     assert findings(copied) == []
-
-
-def test_rules_of_a_service_are_named_like_it(root):
-    assert {file.stem for file in (root / "observability" / "rules").iterdir()} == {
-        service.name for service in catalogue.services()
-    }

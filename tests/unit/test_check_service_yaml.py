@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import ray.llm
 
-from ops.check import keys, service_yaml, service_yaml_import
 from ops.check.finding import Finding
-from ops.check.service_files import ServiceFiles, line_with
+from ops.check.rules import known_keys, service_yaml, service_yaml_import
+from ops.project.service_files import ServiceFiles, line_with
 from tests.planted import Fault, change, places, plant
 
 YAML = "services/small_size_llm/service.yaml"
@@ -394,13 +394,13 @@ def test_experimental_configs_are_those_that_the_installed_ray_reads():
     source = "\n".join(file.read_text() for file in Path(ray.llm.__path__[0]).rglob("*.py"))
     constants = dict(re.findall(r'^(\w+) = "(\w+)"', source, re.MULTILINE))
     read = re.findall(r'experimental_configs\.(?:get|setdefault)\(\s*"?(\w+)', source)
-    assert {constants.get(name, name) for name in read} == set(keys.EXPERIMENTAL)
+    assert {constants.get(name, name) for name in read} == set(known_keys.EXPERIMENTAL)
 
 
 def test_quick_findings_do_without_ray_and_the_sdk(root):
     program = (
         "import sys\nfrom pathlib import Path\nfrom ops.check import service_yaml, upload\n"
-        "from ops.check.service_files import ServiceFiles\n"
+        "from ops.project.service_files import ServiceFiles\n"
         "root = Path.cwd()\n"
         "list(service_yaml.quick_findings(ServiceFiles(root, root / 'services' / 'small_size_llm')))\n"
         "print([name for name in ('ray', 'anyscale', 'vllm') if name in sys.modules])"

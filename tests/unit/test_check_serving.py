@@ -2,9 +2,9 @@
 
 import pytest
 
-from ops.catalogue import ROOT
 from ops.check import run
-from ops.check.service_files import line_with
+from ops.project.catalogue import ROOT
+from ops.project.service_files import line_with
 from tests.planted import Fault, change, findings, places, plant
 
 SMALL, SMALL_YAML = "services/small_size_llm/serve.py", "services/small_size_llm/service.yaml"
@@ -84,7 +84,8 @@ SCALING = [
         "router that is not there",
         SMALL,
         "    **HEALTH_CHECKS,\n",
-        '    **HEALTH_CHECKS,\n    request_router_config=dict(request_router_class="serving.session_router:Router"),\n',
+        "    **HEALTH_CHECKS,\n    request_router_config="
+        'dict(request_router_class="serving.routing.session_router:Router"),\n',
         "import-string",
         "COMMON = dict(",
     ),
@@ -351,7 +352,7 @@ def test_the_import_path_of_another_service(copied):
 
 
 def test_a_service_without_an_slo(copied):
-    (copied / "observability/slo/small-size-llm.yaml").unlink()
+    (copied / "services/small_size_llm/slo.yaml").unlink()
     (finding,) = findings(copied)
     assert finding.check == "no-slo"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.check import upload
 from ops.check.finding import Finding
-from ops.check.service_files import ServiceFiles
+from ops.check.rules import upload
+from ops.project.service_files import ServiceFiles
 from tests.planted import change
 
 YAML = "services/small_size_llm/service.yaml"

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import openai
 import pytest
 
-from ops import client
-from ops.cli import CommandError
+from ops.console.cli import CommandError
+from ops.probing import client
+from ops.project import routes
 
 MESSAGES = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -47,7 +48,7 @@ def delta(finish_reason: str | None = None, **fields) -> dict:
 
 
 def streamed(connection) -> client.Answer:
-    return client.ask(connection, client.CHAT, MESSAGES | {"stream": True})
+    return client.ask(connection, routes.CHAT, MESSAGES | {"stream": True})
 
 
 def test_stream_with_thoughts_and_a_tool_call_in_pieces(connection):
@@ -99,6 +100,6 @@ def test_error_answers(connection, text, said):
     connection, answer = connection
     answer |= {"status": 503, "type": "application/json" if text[0] == "{" else "text/html", "text": text}
     for stream in (True, False):
-        read = client.ask(connection, client.CHAT, MESSAGES | {"stream": stream})
+        read = client.ask(connection, routes.CHAT, MESSAGES | {"stream": stream})
         assert read.status == 503
         assert said in read.error

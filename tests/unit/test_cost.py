@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from ops.check.service_files import ServiceFiles
-from ops.plan import cost
-from ops.plan.cost import nodes_for
+from ops.project.service_files import ServiceFiles
+from ops.sizing import cost
+from ops.sizing.cost import nodes_for
 
 HEAD = {"instance_type": "m5.2xlarge"}  # 0.384 USD an hour
 OWN = {"m5.2xlarge": 1.0, "g6.2xlarge": 10.0}

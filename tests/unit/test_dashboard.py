@@ -63,4 +63,4 @@ def test_grafana_is_given_the_data_source_and_the_dashboard(tmp_path):
 def test_without_grafana_it_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not grafana.is_installed()
-    assert "observability/dashboard.json" in grafana.HOW_TO_GET_IT
+    assert "docs/dashboard.json" in grafana.HOW_TO_GET_IT

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ops import dev_runs
+from ops.local import dev_runs
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from vllm.model_executor.models import registry
 from vllm.reasoning import ReasoningParserManager
 from vllm.tool_parsers import ToolParserManager
 
-from ops.application import import_application
-from ops.catalogue import services
+from ops.project.builder import import_application
+from ops.project.catalogue import services
 
 SHAPES = Path(__file__).parents[1] / "fixtures" / "model_configs"
 ENGINE_FIELDS = {field.name for field in dataclasses.fields(AsyncEngineArgs)}

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from laptop.controlplane.front_door import FrontDoor, Traffic
-from ops import preflight
+from ops.local import preflight
+from rehearsal.control_plane.front_door import FrontDoor, Traffic
 
 TOKEN = "a-token"
 

@@ -6,10 +6,11 @@ import pytest
 from pydantic import ValidationError
 from ray.util.accelerators import accelerators
 
-from ops import hardware, strict_yaml
-from ops.check.service_files import ServiceFiles
-from ops.cli import CommandError
-from ops.hardware import Hardware
+from ops.console.cli import CommandError
+from ops.project import yaml_models
+from ops.project.service_files import ServiceFiles
+from ops.sizing import hardware
+from ops.sizing.hardware import Hardware
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_file_that_is_no_list_of_prices_is_refused(tmp_path, content, said):
     ],
 )
 def test_entry_that_names_what_is_not_there_is_refused(instance, said):
-    data = strict_yaml.load(hardware.FILE)
+    data = yaml_models.load(hardware.FILE)
     data["instances"]["g6.2xlarge"] |= instance
     with pytest.raises(ValidationError, match=said):
         Hardware.model_validate(data)

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from ops import journal
-from ops.cli import CommandError
-from ops.journal import Entry, Journal, State
+from ops.console.cli import CommandError
+from ops.rollouts import journal
+from ops.rollouts.journal import Entry, Journal, State
 
 
 def test_a_line_that_a_kill_cut_short_is_left_out_and_overwritten(tmp_path):

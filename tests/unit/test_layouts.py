@@ -11,9 +11,9 @@ from ray.serve.config import GangSchedulingConfig
 from ray.serve.llm import LLMConfig
 
 from laptop import models
-from ops.application import import_application, served
-from ops.catalogue import find
-from ops.cli import CommandError
+from ops.console.cli import CommandError
+from ops.project.builder import import_application, served
+from ops.project.catalogue import find
 from serving import layouts
 from serving.app import AppArgs
 

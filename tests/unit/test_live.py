@@ -8,9 +8,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import openai
 import pytest
 
-from ops import catalogue, client, live, load, service_key
-from ops.client import Answer
-from ops.service_state import ServiceState, Version
+from ops.cloud.service_state import ServiceState, Version
+from ops.probing import client, load_test, service_key
+from ops.probing.client import Answer
+from ops.project import catalogue, routes
+from ops.rollouts import analysis
 
 SERVICE = catalogue.find("small-size-llm")
 
@@ -20,11 +22,11 @@ def version(args: dict) -> Version:
 
 
 def test_the_model_is_that_of_the_version_not_of_the_checkout():
-    assert live.model_of(SERVICE, version({"model": "phi-4-mini"})) == "phi-4-mini"
+    assert analysis.model_of(SERVICE, version({"model": "phi-4-mini"})) == "phi-4-mini"
 
 
 def test_a_version_without_a_model_serves_the_one_of_the_probe():
-    assert live.model_of(SERVICE, version({})) == "llama-3.1-8b"
+    assert analysis.model_of(SERVICE, version({})) == "llama-3.1-8b"
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ def measured(monkeypatch, primary: dict, canary: dict) -> dict[str, str]:
         Version(name, name, "RUNNING", 50, version(args).config) for name, args in (("p", primary), ("c", canary))
     ]
     state = ServiceState("id", "s", "ROLLING_OUT", "http://x", None, None, *versions)
-    monkeypatch.setattr(load, "measure", lambda asked, _: {name: model for name, (_, model) in asked.items()})
-    return live.measure(catalogue.find("multi-model"), state, None)
+    monkeypatch.setattr(load_test, "measure", lambda asked, _: {name: model for name, (_, model) in asked.items()})
+    return analysis.measure(catalogue.find("multi-model"), state, None)
 
 
 def test_every_model_of_a_version_that_serves_several_is_measured(monkeypatch, listed):
@@ -94,9 +96,9 @@ def test_a_service_with_keys_must_refuse_who_has_none(guarded, monkeypatch):
     monkeypatch.setenv(service_key.VARIABLE, "sk-one")
 
     def failures(path: str) -> list[str]:
-        return live.unguarded(client.connect(guarded + path, "a token", 5, with_key=False)).failures
+        return analysis.unguarded(client.connect(guarded + path, "a token", 5, with_key=False)).failures
 
     assert failures("/guarded") == []
     assert failures("/open") == ["expected status 401 without one, got 200"]
     with_key = client.connect(f"{guarded}/guarded", "a token", 5)
-    assert client.ask(with_key, client.MODELS, {}).status == 200
+    assert client.ask(with_key, routes.MODELS, {}).status == 200

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ops import catalogue, preflight, profile, setup
-from ops.catalogue import Service
-from ops.cli import CommandError
-from ops.cluster_env import HAPROXY_PORTS, cluster_env
+from ops.console.cli import CommandError
+from ops.local import preflight, profile_choice, venv
+from ops.local.cluster_env import HAPROXY_PORTS, cluster_env
+from ops.project import catalogue
+from ops.project.catalogue import Service
 
 
 def test_taken_port_names_the_process():
@@ -104,38 +105,38 @@ def test_haproxy_fits_the_limit_of_open_files(with_secret, monkeypatch):
     ],
 )
 def test_profile_fits_the_machine_and_its_vllm(monkeypatch, gpu, cpu_build, wanted, chosen):
-    monkeypatch.setattr(profile, "has_gpu", lambda: gpu)  # the tests run on machines that have none
-    monkeypatch.setattr(profile, "has_cpu_build", lambda: cpu_build)
-    assert profile.choose_profile(wanted) == chosen
+    monkeypatch.setattr(profile_choice, "has_gpu", lambda: gpu)  # the tests run on machines that have none
+    monkeypatch.setattr(profile_choice, "has_cpu_build", lambda: cpu_build)
+    assert profile_choice.choose_profile(wanted) == chosen
 
 
 def test_gpu_that_the_installed_vllm_cannot_use(monkeypatch):
-    monkeypatch.setattr(profile, "has_gpu", lambda: True)
-    monkeypatch.setattr(profile, "has_cpu_build", lambda: True)
+    monkeypatch.setattr(profile_choice, "has_gpu", lambda: True)
+    monkeypatch.setattr(profile_choice, "has_cpu_build", lambda: True)
     with pytest.raises(CommandError, match="vLLM's CPU build"):
-        profile.choose_profile("gpu")
+        profile_choice.choose_profile("gpu")
 
 
 def test_setup_says_where_it_can_run(monkeypatch, capsys):
-    monkeypatch.setattr(setup, "fingerprint", lambda: "not done yet")
+    monkeypatch.setattr(venv, "fingerprint", lambda: "not done yet")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert setup.main() == 2
+    assert venv.main() == 2
     assert "Use a Linux machine" in capsys.readouterr().err
 
 
 def test_setup_says_how_much_disk_it_needs(monkeypatch, capsys):
     usage = namedtuple("usage", "total used free")(10**12, 10**12, 10**9)
-    monkeypatch.setattr(setup, "fingerprint", lambda: "not done yet")
+    monkeypatch.setattr(venv, "fingerprint", lambda: "not done yet")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert setup.main() == 2
-    assert f"{setup.DISK_GB} GB of free disk are needed" in capsys.readouterr().err
+    assert venv.main() == 2
+    assert f"{venv.DISK_GB} GB of free disk are needed" in capsys.readouterr().err
 
 
 def test_setup_finds_torch_in_a_find_links_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    assert not setup.holds_torch(str(tmp_path))
+    assert not venv.holds_torch(str(tmp_path))
     python = "".join(platform.python_version_tuple()[:2])
-    version = setup.torch_pin().removeprefix("torch==")
+    version = venv.torch_pin().removeprefix("torch==")
     (tmp_path / f"torch-{version}-cp{python}-cp{python}-manylinux_2_28_x86_64.whl").touch()
-    assert setup.holds_torch(str(tmp_path))
-    assert setup.holds_torch(f"file://{tmp_path}")
+    assert venv.holds_torch(str(tmp_path))
+    assert venv.holds_torch(f"file://{tmp_path}")

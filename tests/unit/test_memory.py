@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from ops import hardware, memory, model_facts
-from ops.catalogue import services
-from ops.memory import Estimate, NotKnown
-from ops.memory import engine as memory_engine
-from ops.memory import kv_cache as memory_kv_cache
-from ops.memory import weights as memory_weights
-from ops.memory.engine import GIB
+from ops.project import model_facts
+from ops.project.catalogue import services
+from ops.sizing import hardware, memory
+from ops.sizing.memory import Estimate, NotKnown
+from ops.sizing.memory import engine as memory_engine
+from ops.sizing.memory import kv_cache as memory_kv_cache
+from ops.sizing.memory import weights as memory_weights
+from ops.sizing.memory.engine import GIB
 
 FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "engine_memory"
 RUNS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(FOLDER.glob("*.yaml"))}

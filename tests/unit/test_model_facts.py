@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from ops import model_facts
-from ops.catalogue import services
-from ops.check.service_files import ServiceFiles
-from ops.cli import CommandError
-from ops.model_facts import ModelFacts
+from ops.console.cli import CommandError
+from ops.project import model_facts
+from ops.project.catalogue import services
+from ops.project.model_facts import ModelFacts
+from ops.project.service_files import ServiceFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "tests" / "fixtures" / "model_configs"

@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from ops import catalogue, new
-from ops.check.service_files import ServiceFiles
-from ops.cli import CommandError
+from ops.commands import new
+from ops.console.cli import CommandError
+from ops.project import catalogue
+from ops.project.service_files import ServiceFiles
 
 
 @pytest.fixture

@@ -10,26 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from ops import catalogue, journal, model_facts, service_state
-from ops.catalogue import Service
-from ops.cli import CommandError
-from ops.journal import Entry, Plan, State
-from ops.plan import changes as plan_changes
-from ops.plan import page as plan_page
+from ops.cloud import service_state
+from ops.cloud.service_state import ServiceState, Target, Version
+from ops.cloud.version_spec import VersionSpec
+from ops.console.cli import CommandError
+from ops.plan import config_diff as plan_changes
+from ops.plan import rendering as plan_page
 from ops.plan import summary as plan_summary
-from ops.plan.changes import Changes
-from ops.plan.load import Request
+from ops.plan.config_diff import ConfigDiff
 from ops.plan.summary import Summary
-from ops.release import Release
-from ops.service_state import ServiceState, Target, Version
+from ops.project import catalogue, model_facts
+from ops.project.catalogue import Service
+from ops.rollouts import journal
+from ops.rollouts.journal import Entry, Plan, State
+from ops.sizing.capacity import RequestSize
 
-NO_CHANGES = Changes(against=None, lines=[], notes=[])
-CHAT = Request(input_tokens=1000, output_tokens=200)
+NO_CHANGES = ConfigDiff(against=None, lines=[], notes=[])
+CHAT = RequestSize(input_tokens=1000, output_tokens=200)
 VERSION = "20261122-235912-5a40ecd"
 
 
 def summary(
-    service: Service, request: Request | None = None, rate: float | None = None, **own_prices: float
+    service: Service, request: RequestSize | None = None, rate: float | None = None, **own_prices: float
 ) -> Summary:
     prices = {name.replace("_", "."): price for name, price in own_prices.items()}
     return plan_summary.of(service, NO_CHANGES, prices, request, rate)
@@ -57,7 +59,7 @@ def change(service: Service, file: str, old: str, new: str) -> None:
 
 
 def command(root: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "ops.plan", *words], cwd=root, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", "ops.commands.plan", *words], cwd=root, capture_output=True, text=True)
 
 
 def test_every_service_as_it_is(service):
@@ -219,7 +221,7 @@ def test_target_that_breaks_the_slo(small):
     [(8000, 1000, "longer than max_model_len, 8,192"), (8000, 100, "not even one request at a time keeps to the SLO")],
 )
 def test_requests_that_cannot_be_served_so(small, input_tokens, output_tokens, said):
-    made = summary(small, Request(input_tokens=input_tokens, output_tokens=output_tokens), rate=1)
+    made = summary(small, RequestSize(input_tokens=input_tokens, output_tokens=output_tokens), rate=1)
     (problem,) = made.problems
     assert said in problem
     assert made.models[0].load.replicas is None
@@ -251,13 +253,13 @@ def deployed(service: Service, config: dict, state: State = State.FINISHED, vers
         previous=None,
     )
     log.write(Entry(state=State.PLANNED, plan=plan))
-    Release(target, version, config | {"version_name": version}, {}).write(log.folder)
+    VersionSpec(target, version, config | {"version_name": version}, {}).write(log.folder)
     log.write(Entry(state=state))
 
 
 def test_nothing_was_deployed(small, journals):
     found = plan_changes.against_last_deploy(small)
-    assert found == Changes(against=None, lines=[], notes=["Nothing was deployed from here yet."])
+    assert found == ConfigDiff(against=None, lines=[], notes=["Nothing was deployed from here yet."])
 
 
 def test_deployed_as_it_is(small, journals):
@@ -363,7 +365,7 @@ def test_page_for_a_browser_has_all_of_the_text_and_loads_nothing(small):
 
 
 def test_page_shows_texts_as_texts(small):
-    made = summary(small).model_copy(update={"changes": Changes(against="<b>v1</b>", lines=["+ <b>"], notes=[])})
+    made = summary(small).model_copy(update={"changes": ConfigDiff(against="<b>v1</b>", lines=["+ <b>"], notes=[])})
     assert not {"b"} & {tag for tag, _ in Reader(plan_page.html(made)).tags}
 
 
@@ -407,7 +409,7 @@ def test_command_that_cannot_be_done(root, words, said):
 def test_asks_nobody_and_does_not_wait_for_what_it_does_not_need(root):
     slow = ["ray", "vllm", "torch", "anyscale", "matplotlib"]
     code = (
-        "import sys; from ops.plan.__main__ import plan\n"
+        "import sys; from ops.commands.plan import plan\n"
         "try: plan('large-size-llm')\n"
         f"except SystemExit: sys.exit(str([name for name in {slow} if name in sys.modules]))"
     )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ops.client import Answer, ToolCall
-from ops.probe import failures
-from ops.probe_file import Check
+from ops.probing.client import Answer, ToolCall
+from ops.probing.probe import failures
+from ops.project.probe_file import Check
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.cli import CommandError
+from ops.console.cli import CommandError
 from ops.monitoring import alerts, prometheus
 
 

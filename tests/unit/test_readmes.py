@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import catalogue
+from ops.project import catalogue
 
 ROOT = catalogue.ROOT
 READMES = [ROOT / "README.md", *ROOT.glob("*/**/README.md"), *ROOT.glob("docs/*.md")]

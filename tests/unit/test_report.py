@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ops import report
-from ops.journal import Entry, Journal, Plan, Previous, State
-from ops.reading import Percentiles, Reading
+from ops.cloud.version_spec import Previous
+from ops.probing.measurement import Measurement, Percentiles
+from ops.rollouts import report
+from ops.rollouts.journal import Entry, Journal, Plan, State
 
 BEGAN = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
 PREVIOUS = Previous(version="v1", config={"env_vars": {"MODE": "a-value-of-its-own"}}, secrets=["HF_TOKEN"])
@@ -29,7 +30,7 @@ PLAN = Plan(
     slo=None,
     previous=PREVIOUS,
 )
-CANARY = Reading(
+CANARY = Measurement(
     requests=40,
     errors=0,
     empty_answers=0,
@@ -38,7 +39,7 @@ CANARY = Reading(
     tokens_per_second=81.25,
 )
 PRIMARY = CANARY.model_copy(update={"ttft": Percentiles(p50=0.199, p95=0.455)})
-FAILING = Reading(requests=40, errors=40, empty_answers=0, first_error="500: <script>alert(1)</script>")
+FAILING = Measurement(requests=40, errors=40, empty_answers=0, first_error="500: <script>alert(1)</script>")
 PLANNED = Entry(state=State.PLANNED, plan=PLAN)
 AT_5 = [
     Entry(state=State.DEPLOYING, weight=5),

@@ -10,8 +10,8 @@ from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.llm import LLMConfig
 
 from serving.app import ServiceArgs, application, prepared
-from serving.routing import FORWARD_BODY, routed
-from serving.session_router import SessionRouter
+from serving.routing.choice import FORWARD_BODY, routed
+from serving.routing.session_router import SessionRouter
 
 SESSIONS = [f"session {number}" for number in range(1000)]
 

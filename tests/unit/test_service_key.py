@@ -2,8 +2,9 @@
 
 import pytest
 
-from ops import client, options, service_key
-from ops.cli import CommandError
+from ops.console import options
+from ops.console.cli import CommandError
+from ops.probing import client, service_key
 from tests import keys
 
 

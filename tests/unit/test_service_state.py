@@ -6,9 +6,9 @@ import pytest
 from anyscale.client.openapi_client.exceptions import ApiException
 from anyscale.service.models import ServiceStatus, ServiceVersionStatus
 
-from ops import service_state
-from ops.cli import CommandError
-from ops.service_state import TryAgain
+from ops.cloud import service_state
+from ops.cloud.service_state import TryAgain
+from ops.console.cli import CommandError
 
 APPLICATIONS = [{"import_path": "services.small_size_llm.serve:app"}]
 

@@ -11,12 +11,12 @@ from ray.serve.llm import LLMConfig
 
 import serving.app
 from laptop import models
-from laptop.controlplane import run_version
-from ops import application, probe_file
-from ops.application import import_application
-from ops.catalogue import Service
-from ops.check.service_files import ServiceFiles
-from ops.cli import CommandError
+from ops.console.cli import CommandError
+from ops.project import builder, probe_file
+from ops.project.builder import import_application
+from ops.project.catalogue import Service
+from ops.project.service_files import ServiceFiles
+from rehearsal.control_plane import run_version
 from serving.app import AppArgs, ServiceArgs, served
 
 
@@ -143,7 +143,7 @@ def test_model_that_is_chosen_where_all_are_served_says_so(service, category, se
     if not serves_all:
         pytest.skip("one model is chosen")
     with pytest.raises(CommandError, match="serves all of its models at once, so none can be chosen"):
-        application.served(service, {"model": next(iter(category.MODELS))})
+        builder.served(service, {"model": next(iter(category.MODELS))})
 
 
 def test_gated_model_on_a_gpu_needs_a_token(service, category, serves_all, monkeypatch):

@@ -4,16 +4,17 @@ import re
 
 import pytest
 
-from ops import gate, slo
-from ops.cli import CommandError
-from ops.reading import Percentiles, Reading
+from ops.console.cli import CommandError
+from ops.probing.measurement import Measurement, Percentiles
+from ops.project import slo
+from ops.rollouts import gate
 
 TEXT = """
 load: {requests: 20, concurrency: 2, output_tokens: 64, prompts: [Hello]}
 objectives: {errors: 5%, ttft_p50: 500ms, ttft_p95: 2s, inter_token_p95: 100ms, tokens_per_second: 10tokens/s}
 against_primary: {ttft_p50: 1.5x, inter_token_p50: 1.5x, tokens_per_second: 0.8x}
 """
-GOOD = Reading(
+GOOD = Measurement(
     requests=20,
     errors=0,
     empty_answers=0,
@@ -31,7 +32,7 @@ def limits(tmp_path) -> slo.Slo:
 
 
 def test_every_service_has_an_slo_file(service):
-    assert slo.load(slo.file_of(service)).load.requests
+    assert slo.load(service.slo_file).load.requests
 
 
 def test_units_are_read(limits):
@@ -86,7 +87,7 @@ def test_what_a_version_does_not_keep_to_is_said(limits, change, sentence):
 
 
 def test_a_version_that_answers_nothing_does_not_pass(limits):
-    dead = Reading(requests=20, errors=20, first_error="503", empty_answers=0)
+    dead = Measurement(requests=20, errors=20, first_error="503", empty_answers=0)
     assert gate.breaches(limits, dead, GOOD)
 
 

@@ -5,10 +5,9 @@ from datetime import date
 
 import pytest
 
-from ops import hardware, memory
-from ops.hardware import Accelerator
-from ops.model_facts import Experts, ModelFacts, SlidingWindow
-from ops.plan import throughput
+from ops.project.model_facts import Experts, ModelFacts, SlidingWindow
+from ops.sizing import hardware, memory, throughput
+from ops.sizing.hardware import Accelerator
 
 MEASURED = [  # requests at a time, what, how much; on an H100, see the module
     (1, "ttft_s", 0.0249),
@@ -57,7 +56,7 @@ GPU = Accelerator(
 )
 
 
-def engine(facts: ModelFacts, gpu: Accelerator = GPU, **engine_kwargs) -> throughput.Engine:
+def engine(facts: ModelFacts, gpu: Accelerator = GPU, **engine_kwargs) -> throughput.Replica:
     engine_kwargs = {"max_model_len": 8192} | engine_kwargs
     estimate = memory.estimate(facts, engine_kwargs, gpu.memory_bytes, gpu=gpu.name)
     return throughput.engine(facts, engine_kwargs, gpu, estimate, max_ongoing_requests=256)

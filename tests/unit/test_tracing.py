@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from serving import trace_endpoint, tracing
 from serving.app import AppArgs
+from serving.tracing import spans, trace_endpoint
 from tests import collector
 
 
@@ -38,7 +38,7 @@ def test_an_address_that_takes_spans(endpoint):
 def test_traces_change_nothing_else_of_a_configuration(category):
     config = next(iter(category.MODELS.values()))
     before = config.model_dump()
-    after = tracing.traced(config, trace_endpoint.EXAMPLE).model_dump()
+    after = spans.traced(config, trace_endpoint.EXAMPLE).model_dump()
     assert config.model_dump() == before, "services share their settings"
     assert {name for name in before if before[name] != after[name]} == {"runtime_env", "engine_kwargs"}
     added = {name for name, value in after["engine_kwargs"].items() if before["engine_kwargs"].get(name) != value}
@@ -49,27 +49,27 @@ def test_traces_change_nothing_else_of_a_configuration(category):
 
 def test_the_ingress_of_several_models_keeps_its_options():
     options = {"num_replicas": 2, "ray_actor_options": {"num_cpus": 0, "runtime_env": {"env_vars": {"A": "1"}}}}
-    traced = tracing.traced_ingress(options, trace_endpoint.EXAMPLE)
+    traced = spans.traced_ingress(options, trace_endpoint.EXAMPLE)
     assert traced["num_replicas"] == 2
     assert traced["ray_actor_options"]["num_cpus"] == 0
     variables = traced["ray_actor_options"]["runtime_env"]["env_vars"]
-    assert (variables["A"], variables[tracing.ENDPOINT]) == ("1", trace_endpoint.EXAMPLE)
+    assert (variables["A"], variables[spans.ENDPOINT]) == ("1", trace_endpoint.EXAMPLE)
     assert options["ray_actor_options"]["runtime_env"] == {"env_vars": {"A": "1"}}
 
 
 def test_the_share_that_the_cluster_has_is_kept(category, monkeypatch):
-    monkeypatch.setenv(tracing.SHARE, "0.1")
-    config = tracing.traced(next(iter(category.MODELS.values())), trace_endpoint.EXAMPLE)
-    assert config.runtime_env["env_vars"][tracing.SHARE] == "0.1"
+    monkeypatch.setenv(spans.SHARE, "0.1")
+    config = spans.traced(next(iter(category.MODELS.values())), trace_endpoint.EXAMPLE)
+    assert config.runtime_env["env_vars"][spans.SHARE] == "0.1"
 
 
 def test_what_serve_calls_in_a_replica_sends_spans_to_the_collector(monkeypatch):
     from opentelemetry.sdk.trace import TracerProvider
 
     with collector.listening() as (received, url):
-        monkeypatch.setenv(tracing.ENDPOINT, url)
+        monkeypatch.setenv(spans.ENDPOINT, url)
         provider = TracerProvider()
-        for processor in tracing.span_processors():
+        for processor in spans.span_processors():
             provider.add_span_processor(processor)
         provider.get_tracer("test").start_span("asked").end()
         provider.shutdown()

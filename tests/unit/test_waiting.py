@@ -5,10 +5,10 @@ from itertools import chain, repeat
 
 import pytest
 
-from ops import service_state, waiting
-from ops.cli import Failed
-from ops.progress import Progress
-from ops.service_state import ChecklistItem, ServiceState, TryAgain, Version
+from ops.cloud import service_state, waiting
+from ops.cloud.service_state import ChecklistItem, ServiceState, TryAgain, Version
+from ops.console.cli import Failed
+from ops.console.progress import Progress
 
 
 def version(name: str, state: str = "RUNNING", weight: int = 100) -> Version:

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ops import preflight, warm
-from ops.cli import CommandError, Failed
-from ops.progress import Progress
+from ops.commands import warm
+from ops.console.cli import CommandError, Failed
+from ops.console.progress import Progress
+from ops.local import preflight
 
 TOKEN = {
     "object": "chat.completion",

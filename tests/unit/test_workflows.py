@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ops import strict_yaml
-from ops.catalogue import ROOT
+from ops.project import yaml_models
+from ops.project.catalogue import ROOT
 
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-DEPLOY = strict_yaml.load(ROOT / ".github" / "workflows" / "deploy.yml")
+DEPLOY = yaml_models.load(ROOT / ".github" / "workflows" / "deploy.yml")
 TRIGGERS = DEPLOY[True]  # `on` is a boolean in YAML 1.1
 JOBS: dict[str, dict[str, Any]] = DEPLOY["jobs"]
 STEPS = [step for job in JOBS.values() for step in job["steps"]]

@@ -2,21 +2,21 @@
 
 import pytest
 
-from ops import probe_file, strict_yaml
-from ops.cli import CommandError
+from ops.console.cli import CommandError
+from ops.project import probe_file, yaml_models
 
 
 def test_key_given_twice_is_an_error_with_both_lines(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("outer:\n  name: one\n  size: 2\n  name: two\n")
     with pytest.raises(ValueError, match=r"a\.yaml: name is given twice, in lines 2 and 4"):
-        strict_yaml.load(file)
+        yaml_models.load(file)
 
 
 def test_merged_mappings_are_no_duplicates(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("base: &base {a: 1}\nother: {<<: *base, a: 2}\n")
-    assert strict_yaml.load(file)["other"] == {"a": 2}
+    assert yaml_models.load(file)["other"] == {"a": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,229 @@
+"""What several files say of one thing: versions, names, models and secrets are the same in all of them."""
+
+import re
+from collections.abc import Iterator
+
+from ops.check.finding import Finding, make_finding
+from ops.project.coercion import mapping, sequence
+from ops.project.place import Place
+from ops.project.serve_py import Model
+from ops.project.service_files import ServiceFiles
+
+FROM = re.compile(r"\s*FROM\s+(\S+)", re.IGNORECASE)
+MODELS_PATH = "/v1/models"
+PINNED = re.compile(r"\b(vllm|ray)(?:\[[\w,]*\])?\s*(==|>=|~=|<=|<|>)\s*[\w.]+")
+
+
+def findings(files: ServiceFiles) -> Iterator[Finding]:
+    yield from image(files)
+    yield from pinned_apart(files)
+    yield from names(files)
+    yield from model_of_args(files)
+    unclear = list(model_ids(files))
+    yield from unclear
+    if not unclear:
+        yield from models_of_probe(files)
+    yield from slo(files)
+    yield from token(files)
+    yield from laptop(files)
+
+
+def image(files: ServiceFiles) -> Iterator[Finding]:
+    base = files.versions["base_image"]
+    named = [(match[1], number) for number, line in enumerate(files.containerfile, 1) if (match := FROM.match(line))]
+    places = [(name, Place(files.folder / "Containerfile", number)) for name, number in named]
+    uri = files.yaml.get("image_uri")
+    if isinstance(uri, str) and not files.yaml.get("containerfile"):
+        places.append((uri, files.yaml.place("image_uri")))
+    for name, place in places:
+        if name != base and is_public(name):
+            yield make_finding(
+                files,
+                "another-image",
+                place,
+                what=f"The image is {name}, and versions.toml has {base}.",
+                why="What is tested on a laptop and checked here is the Ray and vLLM of versions.toml; another image "
+                "runs others.",
+                fix=f"Write {base}, or change versions.toml and everything that follows from it.",
+            )
+
+
+def is_public(name: str) -> bool:
+    """Whether it is one of Anyscale's or Ray's own images, whose versions its name tells."""
+    return name.startswith(("anyscale/", "rayproject/"))
+
+
+def pinned_apart(files: ServiceFiles) -> Iterator[Finding]:
+    """Ray or vLLM installed on top of an image that has both."""
+    for path in (files.folder / "Containerfile", files.folder / "serve.py", files.folder / "service.yaml"):
+        for number, line in enumerate(files.lines(path), 1):
+            code = line.partition("#")[0]
+            if match := PINNED.search(code):
+                yield make_finding(
+                    files,
+                    "version-pinned-apart",
+                    Place(path, number),
+                    what=f"{match[0]} is installed on top of the image.",
+                    why=f"The image has Ray {files.versions['ray']} and vLLM {files.versions['vllm']}, and a Ray works "
+                    "with one vLLM only: another breaks at import, on every node.",
+                    fix="Take it out. To change the version, change the image and versions.toml.",
+                )
+
+
+def names(files: ServiceFiles) -> Iterator[Finding]:
+    expected = {
+        ("name",): files.name,
+        ("applications", 0, "name"): files.name,
+        ("applications", 0, "import_path"): f"services.{files.folder.name}.serve:app",
+    }
+    for keys, value in expected.items():
+        given = files.yaml.get(*keys)
+        if isinstance(given, str) and given != value and (keys[-1] == "name" or is_service(files, given)):
+            yield make_finding(
+                files,
+                "another-name",
+                files.yaml.place(*keys),
+                what=f"{'.'.join(map(str, keys))} is {given}, in the folder of {files.name}.",
+                why="Commands find a service by its folder and deploy what is in it: under another name they would "
+                "update or start another service than the one that was named.",
+                fix=f"Write {value}.",
+            )
+
+
+def is_service(files: ServiceFiles, import_path: str) -> bool:
+    """Whether it is the serve.py of a service; what no serve.py has, another check tells."""
+    return (files.root / f"{import_path.partition(':')[0].replace('.', '/')}.py").is_file()
+
+
+def model_of_args(files: ServiceFiles) -> Iterator[Finding]:
+    given = files.arguments.get("model")
+    if given is not None and not files.serve.chooses:
+        yield make_finding(
+            files,
+            "model-where-all-are-served",
+            files.yaml.place("applications", 0, "args", "model"),
+            what=f"service.yaml chooses the model {given}, and the builder serves {and_list(files.served)} at once.",
+            why="The builder refuses the argument on the head node, and the deploy fails.",
+            fix="Take it out: requests name the model.",
+        )
+    elif given is not None and files.serve.models and given not in files.serve.models:
+        yield make_finding(
+            files,
+            "no-such-model",
+            files.yaml.place("applications", 0, "args", "model"),
+            what=f"service.yaml deploys the model {given}, which serve.py does not have.",
+            why="The application is refused after the nodes are there and the image is pulled.",
+            fix=f"Choose one of: {', '.join(files.serve.models)}.",
+        )
+
+
+def model_ids(files: ServiceFiles) -> Iterator[Finding]:
+    """Models of one id, and models that MODELS calls otherwise than their id."""
+    seen = set()
+    for name, model in files.serve.entries:
+        place = model.place("model_loading_config", "model_id")
+        if model.id in seen:
+            yield make_finding(
+                files,
+                "model-id-twice",
+                place,
+                what=f"Two models of serve.py have the model_id {model.id}.",
+                why="Requests tell models apart by it. Ray refuses to serve two of one id, and of two to choose from "
+                "one is never found.",
+                fix=f"Give the second its own, such as the name that it has in MODELS: {name}.",
+            )
+        elif name != model.id:
+            yield make_finding(
+                files,
+                "model-id-differs",
+                place,
+                what=f"The model that MODELS calls {name} has the model_id {model.id}.",
+                why="`args` and commands go by the name, requests by the model_id: who knows one gets 404 for it.",
+                fix="Write the same for both.",
+            )
+        seen.add(model.id)
+
+
+def models_of_probe(files: ServiceFiles) -> Iterator[Finding]:
+    """Models that the probe asks for and nobody serves, and models that are served and that it does not ask for."""
+    default, served, asked = files.probe.get("model"), [model.id for model in files.served], set()
+    if not served or not isinstance(default, str):
+        return
+    if default not in served:
+        yield not_served(files, default, files.probe.place("model"))
+    for index, check in enumerate(sequence(files.probe.get("checks"))):
+        named = mapping(mapping(check).get("request")).get("model")
+        if mapping(mapping(check).get("expect")).get("status", 200) != 200 or mapping(check).get("path") == MODELS_PATH:
+            continue
+        asked.add(base_model(named or default))
+        if isinstance(named, str) and base_model(named) not in served:
+            yield not_served(files, named, files.probe.place("checks", index, "request", "model"))
+    for name in [name for name in served if name not in asked and len(served) > 1]:
+        yield make_finding(
+            files,
+            "probe-leaves-a-model-out",
+            files.probe.place("checks"),
+            what=f"No check of probe.yaml asks {name}, which is served beside {and_list(files.served, name)}.",
+            why="A version whose answers of that model are wrong passes its probe, and gets all traffic.",
+            fix=f"Add a check whose request has model: {name}.",
+        )
+
+
+def not_served(files: ServiceFiles, asked: str, place: Place) -> Finding:
+    served = and_list(files.served)
+    return make_finding(
+        files,
+        "probe-of-another-model",
+        place,
+        what=f"probe.yaml asks for {asked}, and service.yaml deploys {served}.",
+        why="The check would get 404 from a service that works, and a rollout would be rolled back.",
+        fix=f"Write {served} in probe.yaml, or deploy {asked}.",
+    )
+
+
+def base_model(name: object) -> str:
+    """Of `base:adapter`, which is how requests name a LoRA adapter."""
+    return str(name).partition(":")[0]
+
+
+def and_list(models: list[Model], without: str = "") -> str:
+    return " and ".join(model.id for model in models if model.id != without)
+
+
+def slo(files: ServiceFiles) -> Iterator[Finding]:
+    if not files.slo_file.is_file():
+        yield make_finding(
+            files,
+            "no-slo",
+            files.yaml.place("name"),
+            what=f"{files.slo_file.relative_to(files.root)} is not there.",
+            why="scripts/rollout judges a new version by it, and refuses to begin without it.",
+            fix="Copy that of another service and put in what this one promises.",
+        )
+
+
+def token(files: ServiceFiles) -> Iterator[Finding]:
+    deployed = files.model
+    for model_id in sorted(files.serve.gated):
+        if model_id in files.models and "HF_TOKEN" not in files.env_vars:
+            yield make_finding(
+                files,
+                "gated-without-a-token",
+                files.yaml.place("env_vars"),
+                what=f"The weights of {model_id} are gated, and env_vars does not name HF_TOKEN.",
+                why="The download is refused on the node, after it was paid for"
+                + ("." if deployed and deployed.id == model_id else ", as soon as somebody chooses that model."),
+                fix='Add HF_TOKEN: "" to env_vars; scripts/deploy passes its value on from your environment.',
+            )
+
+
+def laptop(files: ServiceFiles) -> Iterator[Finding]:
+    if files.arguments.get("profile") == "laptop":
+        yield make_finding(
+            files,
+            "laptop-profile-deployed",
+            files.yaml.place("applications", 0, "args", "profile"),
+            what="service.yaml deploys the laptop profile.",
+            why="A tiny stand-in model would answer on the CPUs of GPU nodes.",
+            fix="Write profile: gpu. On a laptop, scripts/dev chooses the profile by itself.",
+        )

@@ -1,0 +1,211 @@
+"""The keys that each mapping of a service may have, and those that it has besides.
+
+They are taken from the classes of the installed Anyscale SDK and Ray that read the mapping, so they are those of the
+versions that are pinned. This imports them, which takes seconds.
+"""
+
+import copy
+import dataclasses
+import difflib
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ops.project.yaml_file import Keys as Way
+
+
+@dataclass(frozen=True)
+class Known:
+    """The keys that a mapping may have."""
+
+    below: dict[str, list["Known"]]
+    """Each key, and the keys of a mapping there: none where any are allowed, several where it is of several kinds."""
+    refused: bool
+    """Whether an unknown key is refused. Else it is ignored without a word."""
+
+
+class Unknown(NamedTuple):
+    """A key that nothing reads."""
+
+    way: Way
+    known: Known
+
+
+OPENAI_APP = "ray.serve.llm:build_openai_app"
+"""The import path of Ray's own builder, whose args hold LLMConfigs."""
+
+# What Ray 2.59.0 reads of experimental_configs, a plain dict. In ray/llm/_internal/serve: core/server/llm_server.py,
+# serving_patterns/prefill_decode/pd_server.py, engines/vllm/kv_transfer/{nixl,moriio}.py and
+# routing_policies/kv_aware/constants.py. A test looks for others in the installed source.
+EXPERIMENTAL = (
+    "stream_batching_interval_ms",
+    "pd_tokenize_once",
+    "_prewarm_prefill_decode",
+    "NIXL_SIDE_CHANNEL_PORT_BASE",
+    "MORI_HANDSHAKE_PORT_BASE",
+    "MORI_NOTIFY_PORT_BASE",
+    "KV_EVENTS_PORT_BASE",
+    "KV_TOKEN_PORT_BASE",
+    "KV_INDEXER_THREADS",
+)
+# Told otherwise: the first is documented and has no effect, the second is refused with the name that replaced it.
+EXPERIMENTAL_GONE = ("num_ingress_replicas", "num_router_replicas")
+
+BESIDES = {
+    # Renamed to required_resources; the SDK refuses it and says so.
+    "HeadNodeConfig": ("physical_resources",),
+    "WorkerNodeGroupConfig": ("physical_resources",),
+    # Other spellings that PhysicalResources.from_dict takes.
+    "PhysicalResources": ("cpu", "gpu", "tpu", "Memory", "anyscale_tpu_hosts"),
+    # Turns gRPC on: PrivateServiceSDK._build_grpc_protocol_config.
+    "gRPCOptionsSchema": ("service_names",),
+}
+"""Keys that are read and are no field of the class."""
+
+
+def of(kind: type) -> Known:
+    """Those of a dataclass or pydantic model, and of the ones that its fields hold."""
+    if dataclasses.is_dataclass(kind):
+        annotations, refused = typing.get_type_hints(kind), True
+        names = [field.name for field in dataclasses.fields(kind)]
+    else:
+        annotations = {name: field.annotation for name, field in kind.model_fields.items()}
+        names, refused = list(annotations), kind.model_config.get("extra") == "forbid"
+    below = {name: [PLAIN_DICTS[name]()] if name in PLAIN_DICTS else kinds(annotations[name]) for name in names}
+    return Known(below | {name: [] for name in BESIDES.get(kind.__name__, ())}, refused)
+
+
+def kinds(annotation: Any) -> list[Known]:
+    """Those of each class in an annotation that has a fixed set of keys."""
+    if arguments := typing.get_args(annotation):
+        return [known for argument in arguments for known in kinds(argument)]
+    if not isinstance(annotation, type):
+        return []
+    fixed = getattr(annotation, "model_config", {}).get("extra") != "allow"
+    has_fields = dataclasses.is_dataclass(annotation) or hasattr(annotation, "model_fields")
+    return [of(annotation)] if fixed and has_fields else []
+
+
+def deployment() -> Known:
+    """The options of a Serve deployment."""
+    from ray import serve
+    from ray.serve.schema import DeploymentSchema
+
+    options = set(inspect.signature(serve.deployment).parameters) - {"_func_or_class", "version"}
+    typed = of(DeploymentSchema).below
+    (actor,) = typed["ray_actor_options"]
+    typed["ray_actor_options"] = [dataclasses.replace(actor, refused=True)]  # by ReplicaConfig, not by the schema
+    return Known({name: typed.get(name, []) for name in sorted(options)}, refused=True)
+
+
+def runtime_env() -> Known:
+    from ray.runtime_env import RuntimeEnv
+
+    named = {name for name in inspect.signature(RuntimeEnv).parameters if not name.startswith("_")} - {"kwargs"}
+    return Known({name: [] for name in sorted(named | RuntimeEnv.known_fields)}, refused=False)
+
+
+def placement_group() -> Known:
+    from ray.llm._internal.common.placement import PlacementGroupConfig
+
+    return of(PlacementGroupConfig)
+
+
+def autoscaling_policy() -> Known:
+    from ray.serve.config import AutoscalingPolicy
+
+    return of(AutoscalingPolicy)
+
+
+def experimental() -> Known:
+    return Known({name: [] for name in EXPERIMENTAL + EXPERIMENTAL_GONE}, refused=False)
+
+
+PLAIN_DICTS: dict[str, Callable[[], Known]] = {
+    "runtime_env": runtime_env,
+    "deployment_config": deployment,
+    "ingress_deployment_config": deployment,
+    "placement_group_config": placement_group,
+    "autoscaling_policy": autoscaling_policy,
+    "experimental_configs": experimental,
+}
+"""Fields that are annotated as plain dicts, and what reads them."""
+
+
+@functools.cache
+def service() -> Known:
+    """Those of a service.yaml; what the SDK hands on as it is has the keys that Serve reads."""
+    from anyscale.service.models import ServiceConfig
+    from ray.serve.schema import ServeDeploySchema
+
+    sdk, serve = of(ServiceConfig), of(ServeDeploySchema).below
+    return Known({name: below or serve.get(name, []) for name, below in sdk.below.items()}, sdk.refused)
+
+
+@functools.cache
+def model() -> Known:
+    """Those of an LLMConfig; engine_kwargs has any, because they are vLLM's."""
+    from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
+
+    return of(LLMConfig)
+
+
+@functools.cache
+def openai_app() -> Known:
+    """Those of the args of `ray.serve.llm:build_openai_app`."""
+    from ray.serve.llm import LLMServingArgs
+
+    return of(LLMServingArgs)
+
+
+def unknown(value: Any, known: list[Known], way: Way = ()) -> Iterator[Unknown]:
+    """Every key of a mapping, and of what is below it, that nothing reads."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unknown(item, known, (*way, index))
+    elif isinstance(value, dict) and known:
+        likely = max(known, key=lambda kind: len(kind.below.keys() & value.keys()))
+        for key, item in value.items():
+            if key in likely.below:
+                yield from unknown(item, likely.below[key], (*way, key))
+            else:
+                yield Unknown((*way, key), likely)
+
+
+def corrected(value: Any, unread: list[Unknown]) -> tuple[Any, list[Way]]:
+    """A copy in which unknown keys have the nearest known name, or are left out; and the ways that only it has."""
+    copied, renamed = copy.deepcopy(value), []
+    for way, known in unread:
+        holder = copied
+        for key in way[:-1]:
+            holder = holder[key]
+        item = holder.pop(way[-1])
+        name = nearest(way[-1], known.below)
+        if name and name not in holder:
+            holder[name] = item
+            renamed.append((*way[:-1], name))
+    return copied, renamed
+
+
+def nearest(key: Any, options: Iterable[str]) -> str | None:
+    """The option that is spelled most like it, else the only one that contains it, as min_replicas contains min."""
+    alike = difflib.get_close_matches(str(key), list(options), n=1)
+    longer = [option for option in options if str(key) in option]
+    return alike[0] if alike else longer[0] if len(longer) == 1 else None
+
+
+def instead(key: Any, options: Iterable[str]) -> str:
+    """What to write for a key or value that is unknown, in a sentence."""
+    close = nearest(key, options)
+    return f"Write {close}." if close else f"Take it out, or write one of: {', '.join(sorted(options))}."
+
+
+def dotted(way: Way) -> str:
+    """Such as `compute_config.worker_nodes[0]`."""
+    text = ""
+    for key in way:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.lstrip(".")

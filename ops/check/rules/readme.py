@@ -1,0 +1,209 @@
+"""What a service's README says of its models, knobs and commands, beside what its files say."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ops.check.finding import Finding, make_finding
+from ops.check.rules.placement import data_parallel, parallel
+from ops.project.place import Place
+from ops.project.serve_py import Model
+from ops.project.service_files import ServiceFiles, line_with
+
+FENCE = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+MODEL_IN_JSON = re.compile(r'"model": "([^"]+)"')
+KNOBS = {
+    "target_ongoing_requests": ("deployment_config", "autoscaling_config", "target_ongoing_requests"),
+    "min_replicas": ("deployment_config", "autoscaling_config", "min_replicas"),
+    "max_replicas": ("deployment_config", "autoscaling_config", "max_replicas"),
+    "downscale_delay_s": ("deployment_config", "autoscaling_config", "downscale_delay_s"),
+    "max_ongoing_requests": ("deployment_config", "max_ongoing_requests"),
+    "graceful_shutdown_timeout_s": ("deployment_config", "graceful_shutdown_timeout_s"),
+    "max_model_len": ("engine_kwargs", "max_model_len"),
+    "max_lora_rank": ("engine_kwargs", "max_lora_rank"),
+    "max_loras": ("engine_kwargs", "max_loras"),
+    "max_cpu_loras": ("engine_kwargs", "max_cpu_loras"),
+    "max_num_adapters_per_replica": ("lora_config", "max_num_adapters_per_replica"),
+    "download_timeout_s": ("lora_config", "download_timeout_s"),
+    "tensor_parallel_size": ("engine_kwargs", "tensor_parallel_size"),
+    "load_format": ("engine_kwargs", "load_format"),
+    "strategy": ("placement_group_config", "strategy"),
+}
+"""Rows of the table of knobs, and the fields of an LLMConfig that they are about."""
+
+
+def findings(files: ServiceFiles) -> Iterator[Finding]:
+    yield from root_table(files)
+    if files.readme:
+        yield from models(files)
+        yield from contexts(files)
+        yield from gpus(files)
+        yield from knobs(files)
+        yield from commands(files)
+        yield from asked_model(files)
+
+
+def at(files: ServiceFiles, line: int) -> Place:
+    return Place(files.folder / "README.md", line)
+
+
+def rows(files: ServiceFiles) -> Iterator[tuple[int, list[str]]]:
+    """The rows of tables: line and cells."""
+    for number, line in enumerate(files.readme, 1):
+        if line.startswith("|"):
+            yield number, [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def header_of(files: ServiceFiles) -> list[str]:
+    """The titles of the table of models: `model=` where one is chosen, `model` where all are served."""
+    return next((cells for _, cells in rows(files) if cells[0] in ("`model=`", "`model`")), [])
+
+
+def row_of(files: ServiceFiles, model: Model) -> tuple[int, list[str]] | None:
+    return next((row for row in rows(files) if row[1][0].split(" ")[0] == f"`{model.id}`"), None)
+
+
+def models(files: ServiceFiles) -> Iterator[Finding]:
+    for model in files.models.values():
+        row = row_of(files, model)
+        if row is None or model.source not in " ".join(row[1]):
+            yield make_finding(
+                files,
+                "readme-without-the-model",
+                at(files, row[0] if row else line_with(files.readme, "| `model")),
+                what=f"The table of models does not have {model.id} with its weights, {model.source}.",
+                why="Whoever chooses a model by the README gets another one, or none.",
+                fix=f"Give it a row that begins with | `{model.id}` | {model.source}.",
+            )
+
+
+def gpus(files: ServiceFiles) -> Iterator[Finding]:
+    header = header_of(files)
+    column = next((header.index(title) for title in ("GPU", "GPUs") if title in header), None)
+    for model in files.models.values():
+        row, needed = row_of(files, model), gpus_of(model)
+        if column is not None and row and len(row[1]) == len(header) and needed and row[1][column] != needed:
+            yield make_finding(
+                files,
+                "readme-differs",
+                at(files, row[0]),
+                what=f"The README gives {model.id} {row[1][column]}, serve.py {needed}.",
+                why="Whoever asks for quota by the README asks for the wrong GPUs.",
+                fix=f"Write {needed}.",
+            )
+
+
+def gpus_of(model: Model) -> str | None:
+    """Those of a stage of a replica or of a group of ranks, such as `8 L40S`; None where it names no GPU."""
+    kind = model.config.get("accelerator_type")
+    return f"{parallel(model)[0] * data_parallel(model)} {kind}" if kind else None
+
+
+def contexts(files: ServiceFiles) -> Iterator[Finding]:
+    header = next((cells for _, cells in rows(files) if "context here" in cells), None)
+    for model in files.models.values():
+        row, length = row_of(files, model), model.engine.get("max_model_len")
+        if header is None or row is None or length is None:
+            continue
+        written = row[1][header.index("context here")] if len(row[1]) == len(header) else ""
+        if written.isdigit() and written != str(length):
+            yield make_finding(
+                files,
+                "readme-differs",
+                at(files, row[0]),
+                what=f"The README gives {model.id} a context of {written} tokens, serve.py one of {length}.",
+                why="A client that believes the README has its long prompts refused.",
+                fix=f"Write {length}.",
+            )
+
+
+def knobs(files: ServiceFiles) -> Iterator[Finding]:
+    """A row of the table names the value of each model that is served, or where one is chosen, of some model."""
+    for number, cells in rows(files):
+        for name, value in named_values(cells):
+            given = {str(found) for model in files.models.values() if (found := field(model, name)) is not None}
+            named = given & set(re.findall(r"[\w-]+", value))
+            if (given and not named) or (named != given and len(files.served) > 1):
+                yield make_finding(
+                    files,
+                    "readme-differs",
+                    at(files, number),
+                    what=f"The README says {name} is {value}, serve.py {joined(files, given)}.",
+                    why="Whoever tunes the service by the README changes it from a value that it does not have.",
+                    fix=f"Write {joined(files, given)}, and look whether the reason beside it still holds.",
+                )
+
+
+def joined(files: ServiceFiles, values: set[str]) -> str:
+    return (" and " if len(files.served) > 1 else " or ").join(sorted(values))
+
+
+def named_values(cells: list[str]) -> list[tuple[str, str]]:
+    """The knobs of a row and their values: several knobs have theirs in the same order, with commas."""
+    names, value = re.findall(r"`(\w+)`", cells[0]), cells[1] if len(cells) > 1 else ""
+    values = [value] if len(names) == 1 else value.split(", ")
+    return list(zip(names, values, strict=True)) if len(names) == len(values) else []
+
+
+def field(model: Model, name: str) -> Any:
+    return model.get(*KNOBS[name]) if name in KNOBS else None
+
+
+def commands(files: ServiceFiles) -> Iterator[Finding]:
+    services = {folder.parent.name.replace("_", "-") for folder in files.root.glob("services/*/service.yaml")}
+    for line in [line for fence in FENCE.findall("\n".join(files.readme) + "\n") for line in fence.splitlines()]:
+        words = line.partition(" #")[0].split()
+        if not words or not words[0].startswith("scripts/") or words[0] == "scripts/new":
+            continue
+        named = [word for word in words[1:2] if not word.startswith("-")]
+        missing = [word for word in named if word not in services]
+        if not (files.root / words[0]).is_file() or missing:
+            yield make_finding(
+                files,
+                "readme-command",
+                at(files, line_with(files.readme, line)),
+                what=f"{' '.join(words)} cannot be run: there is no {missing[0] if missing else words[0]}.",
+                why="Commands of a README are the first thing that is tried.",
+                fix=f"Name one of scripts/, and {files.name}.",
+            )
+
+
+def asked_model(files: ServiceFiles) -> Iterator[Finding]:
+    for number, line in enumerate(files.readme, 1):
+        for asked in MODEL_IN_JSON.findall(line):
+            if files.models and not {asked, asked.partition(":")[0]} & files.models.keys():  # or an adapter of one
+                yield make_finding(
+                    files,
+                    "readme-command",
+                    at(files, number),
+                    what=f"The README asks for the model {asked}, which the service does not have.",
+                    why="The answer is 404.",
+                    fix=f"Ask for {next(iter(files.models))}.",
+                )
+
+
+def root_table(files: ServiceFiles) -> Iterator[Finding]:
+    readme = files.root / "README.md"
+    link = f"[{files.name}](services/{files.folder.name}/README.md)"
+    lines = files.lines(readme)
+    if lines and not any(link in line for line in lines):
+        yield make_finding(
+            files,
+            "not-in-the-readme",
+            Place(readme, line_with(lines, "| service |")),
+            what=f"The table of services does not have {files.name}.",
+            why="Nobody finds it.",
+            fix=f"Add a row that begins with | {link} |.",
+        )
+    rearranged = any(build.models for build in files.serve.built)  # by args; the table tells what a clone comes with
+    for number, line in [(number, line) for number, line in enumerate(lines, 1) if link in line]:
+        for model in [] if rearranged else files.served:
+            if (needed := gpus_of(model)) and needed not in line:
+                yield make_finding(
+                    files,
+                    "readme-differs",
+                    Place(readme, number),
+                    what=f"The table of services does not say that {model.id} takes {needed}.",
+                    why="It is what a service is chosen by.",
+                    fix=f"Write {needed} in the row.",
+                )

@@ -1,0 +1,66 @@
+"""The image that a service runs on: one, and where it is Anyscale's, one that Anyscale has."""
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from ops.check.finding import Finding, make_finding
+from ops.project.place import Place
+from ops.project.service_files import ServiceFiles
+
+OF_ANYSCALE = re.compile(r"anyscale/(?!image/)")
+"""Images that Anyscale publishes; anyscale/image/... are those that an organisation has built."""
+FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE)
+
+
+def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
+    image_uri, containerfile = files.yaml.get("image_uri"), files.yaml.get("containerfile")
+    if image_uri and containerfile:
+        yield make_finding(
+            files,
+            "image-and-containerfile",
+            files.yaml.place("image_uri"),
+            what=f"service.yaml names an image, {image_uri}, and a containerfile, {containerfile}.",
+            why="Anyscale builds the containerfile, runs that, and says nothing of the image.",
+            fix="Take one of them out.",
+        )
+    if not image_uri and not containerfile:
+        yield make_finding(
+            files,
+            "no-image",
+            files.yaml.place("image_uri"),
+            what="service.yaml names no image_uri and no containerfile.",
+            why="Anyscale then runs its default image, which has no vLLM.",
+            fix=f"Write image_uri: {files.versions.get('base_image', 'anyscale/ray-llm:<tag>')}.",
+        )
+
+
+def findings(files: ServiceFiles) -> Iterator[Finding]:
+    """Images that the installed Anyscale SDK does not list; those of other registries are not judged."""
+    from anyscale.client.openapi_client.models.supportedbaseimagesenum import SUPPORTEDBASEIMAGESENUM
+
+    listed = SUPPORTEDBASEIMAGESENUM.allowable_values
+    for place, image in images(files):
+        if OF_ANYSCALE.match(image) and image.partition("@")[0] not in listed:
+            close = difflib.get_close_matches(image, listed, n=1)
+            yield make_finding(
+                files,
+                "unknown-image",
+                place,
+                what=f"Anyscale does not list the image {image}.",
+                why="The cluster cannot start without its image. A tag that the installed SDK does not know has not "
+                "been published, or is newer than the SDK.",
+                fix=f"Write one that it lists, such as {close[0]}." if close else "Write one that it lists.",
+            )
+
+
+def images(files: ServiceFiles) -> Iterator[tuple[Place, str]]:
+    """What service.yaml or the containerfile that it names takes as image."""
+    image_uri, containerfile = files.yaml.get("image_uri"), files.yaml.get("containerfile")
+    if isinstance(image_uri, str):
+        yield files.yaml.place("image_uri"), image_uri
+    if isinstance(containerfile, str):
+        path = files.root / containerfile
+        for number, line in enumerate(files.lines(path), 1):
+            if image := FROM.match(line.strip()):
+                yield Place(path, number), image[1]

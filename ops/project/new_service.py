@@ -1,0 +1,145 @@
+"""The files of a new service, from the templates, in the shape of a service that is there."""
+
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from ops.console.cli import CommandError
+from ops.project.builder import import_application
+from ops.project.catalogue import ROOT, Service
+from ops.project.service_files import ServiceFiles
+
+if TYPE_CHECKING:  # slow to import, and it greets with warnings about a machine without a GPU
+    from ray.serve.llm import LLMConfig
+
+TEMPLATES = ROOT / "templates"
+OF_THE_MODEL = ("chat_template",)  # engine arguments that a category has for its own model only
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the templates fill in. A new service takes all but the names over from a category's default model."""
+
+    name: str
+    folder: str
+    origin: str
+    model: str
+    source: str
+    accelerator_type: str
+    gpus: str
+    engine_kwargs: dict[str, Any]
+    on_one_node: bool
+    autoscaling: dict[str, Any]
+    max_ongoing_requests: int
+    longest_answer_s: int
+    laptop_model: str
+    base_image: str
+    image: str
+    image_reason: str
+    image_steps: str
+    worker_nodes: str
+    start_timeout_s: int
+    own_env_vars: str
+    lora: dict[str, Any]
+    """Its lora_config, and an ingress; empty for a model without adapters, which has direct streaming instead."""
+    checks: str
+
+
+def service_of(name: str) -> Service:
+    return Service(ROOT / "services" / name.replace("-", "_"))
+
+
+def check_names(service: Service, model: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", service.name):
+        raise CommandError(f"{service.name} cannot be a service's name: small letters, digits and hyphens only.")
+    if service.folder.exists():
+        raise CommandError(f"{service.folder.relative_to(ROOT)} is there already. Choose another name, or remove it.")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise CommandError(f"{model} is not the name of a model on Hugging Face, such as Qwen/Qwen3-8B.")
+
+
+def shape_of(origin: Service, name: str | None = None, source: str | None = None) -> Shape:
+    """The shape of a category's default model, for a service `name` with the model `source`; none means its own."""
+    check_one_model(origin)
+    config = default_model(origin)
+    name, source = name or origin.name, source or config.model_loading_config.model_source
+    yaml, container = (origin.folder / "service.yaml").read_text(), (origin.folder / "Containerfile").read_text()
+    deployment, engine = config.deployment_config, config.engine_kwargs
+    own_env_vars = search(r"(?s)  HF_HOME: [^\n]*\n(.*?)\napplications", yaml)
+    reason, _, steps = container.partition("\nFROM ")
+    checks = search(r"(?s)^checks:\n(.*)\n\Z", (origin.folder / "probe.yaml").read_text())
+    folder = name.replace("-", "_")
+    model = config.model_id if name == origin.name else source.partition("/")[2].lower()
+    return Shape(
+        name=name,
+        folder=folder,
+        origin=origin.name,
+        model=model,
+        source=source,
+        accelerator_type=config.accelerator_type,
+        gpus=gpus(config),
+        engine_kwargs={key: value for key, value in engine.items() if key not in OF_THE_MODEL},
+        on_one_node=config.placement_group_config is not None,
+        autoscaling=deployment["autoscaling_config"],
+        max_ongoing_requests=deployment["max_ongoing_requests"],
+        longest_answer_s=deployment["graceful_shutdown_timeout_s"],
+        laptop_model=search(r'laptop_model="(.+?)"', (origin.folder / "serve.py").read_text()),
+        base_image=tomllib.loads((ROOT / "versions.toml").read_text())["base_image"],
+        image=search(r"^((?:image_uri|containerfile): .*)$", yaml).replace(origin.folder.name, folder),
+        image_reason=reason.removeprefix("# "),
+        image_steps=steps.partition("\n")[2],
+        worker_nodes=search(r"(?s)  worker_nodes:\n(.*?)\n\nworking_dir", yaml),
+        start_timeout_s=int(origin.env_vars["VLLM_ENGINE_READY_TIMEOUT_S"]),
+        own_env_vars=own_env_vars if name == origin.name else without_token(own_env_vars),
+        lora=config.lora_config.model_dump(exclude_unset=True) if config.lora_config else {},
+        checks=checks.replace(f"{config.model_id}:", f"{model}:"),  # in the names of adapters
+    )
+
+
+def check_one_model(origin: Service) -> None:
+    """Raises CommandError: a category serves several models at once, and the templates are of a service of one."""
+    served = ServiceFiles(ROOT, origin.folder).served
+    if len(served) > 1:
+        raise CommandError(
+            f"{origin.name} serves {' and '.join(model.id for model in served)} at once, and a new service begins with "
+            f"one model. Start from another, or copy services/{origin.folder.name} and its SLO file by hand."
+        )
+
+
+def without_token(env_vars: str) -> str:
+    """Without the secret for gated weights: whether a new model's are gated is not known."""
+    return "".join(line for line in env_vars.splitlines(keepends=True) if "HF_TOKEN" not in line)
+
+
+def default_model(service: Service) -> "LLMConfig":
+    category, _ = import_application(service)
+    return next(iter(category.MODELS.values()))
+
+
+def gpus(config: "LLMConfig") -> str:
+    """Such as "8 L40S" or "2 x 8 H100"."""
+    stages = config.engine_kwargs.get("pipeline_parallel_size", 1)
+    count = config.engine_kwargs.get("tensor_parallel_size", 1)
+    return f"{f'{stages} x ' if stages > 1 else ''}{count} {config.accelerator_type}"
+
+
+def search(pattern: str, text: str) -> str:
+    """The first group of the first match; that every service has one is tested."""
+    return re.search(pattern, text, re.MULTILINE)[1]
+
+
+def render(shape: Shape) -> dict[str, str]:
+    """The files of a service by name."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    names = sorted(file.stem for file in TEMPLATES.glob("*.jinja"))
+    return {name: environment.get_template(f"{name}.jinja").render(asdict(shape)) for name in names}
+
+
+def slo_of(origin: Service, service: Service) -> str:
+    """The SLO file of a new service: its figures are those of the service that it is made from."""
+    return origin.slo_file.read_text().replace(origin.name, service.name)
