@@ -10,6 +10,7 @@ from ops.console.cli import CommandError
 from ops.project import yaml_models
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ROOT / "services"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Service:
 
 
 def services() -> list[Service]:
-    return [Service(file.parent) for file in sorted(ROOT.glob("services/*/service.yaml"))]
+    return [Service(file.parent) for file in sorted(SERVICES.glob("*/service.yaml"))]
 
 
 def find(name: str) -> Service:
