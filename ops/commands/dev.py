@@ -21,16 +21,14 @@ from ops.local import dev_runs, preflight
 from ops.local.cluster_env import cluster_env
 from ops.local.profile_choice import choose_profile
 from ops.local.readiness import print_ready, wait_for_token
+from ops.local.start import start
 from ops.local.stopping import stop_on_signals, stop_ray, wait_until_stopped
 from ops.monitoring import beside
 from ops.probing import service_key
-from ops.project.builder import import_application, served
 from ops.project.catalogue import ROOT, Service, find
 
 if TYPE_CHECKING:  # slow to import
-    from ray.serve.llm import LLMConfig
-
-WHOLE = "pipeline"  # the layout of large-size-llm that has whole replicas, as all other services have
+    pass
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def run_here(asked: Asked) -> None:
         with Progress() as progress:
             if asked.monitoring:
                 watch.get_ready(progress.waiting_for)
-            models, logs = start(asked, args, progress)
+            models, logs = start(service, args, asked.port, asked.replicas, progress)
             for model_id in models:
                 wait_for_token(url, model_id, progress)
             if asked.monitoring:
@@ -168,47 +166,6 @@ def run_here(asked: Asked) -> None:
         stop_ray()
         run.forget()
     err.print("Stopped.")
-
-
-def start(asked: Asked, args: dict[str, Any], progress: Progress) -> tuple[list[str], Path]:
-    """Serve the service's application, built with `args`, on a Ray cluster of this process and wait until it runs.
-
-    Returns the ids of its models and the folder of Ray's logs.
-    """
-    service = asked.service
-    progress.waiting_for("Ray and vLLM to be imported")
-    _, builder = import_application(service)
-    from ops.local import serve_app
-
-    typed, configs = served(service, args)
-    if asked.replicas:
-        keep_at(asked.replicas, configs, getattr(typed, "layout", WHOLE))
-    progress.waiting_for("Ray to start")
-    logs = serve_app.start_ray(args["profile"])
-    progress.waiting_for("the application to be built")
-    try:
-        application = builder(typed)
-    except Exception as error:
-        raise CommandError(f"The application cannot be built. {type(error).__name__}: {error}") from error
-
-    progress.waiting_for("Ray Serve to start")
-    name = service.application["name"]
-    serve_app.deploy(application, name, service.application["route_prefix"], asked.port)
-    serve_app.wait_until_running(name, logs, progress.waiting_for)
-    return [config.model_id for config in configs], logs
-
-
-def keep_at(replicas: int, configs: list["LLMConfig"], layout: str) -> None:
-    """Give models of a serve.py, which its builder takes next, this number of replicas instead of autoscaling.
-
-    Raises:
-        CommandError: they are laid out in another way than as whole replicas.
-    """
-    if layout != WHOLE:
-        raise CommandError(f"--replicas is for whole replicas, and layout={layout} has groups or kinds of them.")
-    for config in configs:
-        options = {name: value for name, value in config.deployment_config.items() if name != "autoscaling_config"}
-        config.deployment_config = options | {"num_replicas": replicas}
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from ops.bench import figures, html_report, vllm_bench, workloads
+from ops.bench.comparison import check_against
 from ops.bench.figures import METRICS, BenchResult, Cell, Percentiles
 from ops.bench.stacks import BareVllm, flags
-from ops.commands.bench import check_against, numbers
+from ops.commands.bench import numbers
 from ops.console.cli import CommandError
 
 SERVICE, VLLM = "small-size-llm", "vllm serve"
