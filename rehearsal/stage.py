@@ -24,7 +24,9 @@ from ops.rollouts.journal import Journal
 
 TOKEN = "aph0_rehearsal"
 START_TIMEOUT_S = 60  # guess: importing its web server takes seconds
-NOT_COPIED = (".git", ".venv", ".bundle*", "rollouts", "__pycache__", "*_cache")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".bundle*", "__pycache__", "*_cache")
+OF_OTHER_RUNS = ("rollouts", "benchmarks", "alerts")
+"""Folders at the root that commands have written."""
 
 
 @dataclass
@@ -86,7 +88,7 @@ def stage(service: Service, *, reuse: bool = False) -> Iterator[Stage]:
     port = preflight.free_port()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as temporary:
         folder = Path(temporary)
-        shutil.copytree(ROOT, folder / "repository", ignore=shutil.ignore_patterns(*NOT_COPIED))
+        shutil.copytree(ROOT, folder / "repository", ignore=not_copied)
         (folder / "home").mkdir()
         process = start_control_plane(port, folder, reuse)
         try:
@@ -96,6 +98,11 @@ def stage(service: Service, *, reuse: bool = False) -> Iterator[Stage]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
+
+
+def not_copied(folder: str, names: list[str]) -> set[str]:
+    """The names in a folder of the repository that a copy does without; `ops/rollouts` is code and is copied."""
+    return NOT_COPIED(folder, names) | (set(OF_OTHER_RUNS) if Path(folder) == ROOT else set())
 
 
 def start_control_plane(port: int, folder: Path, reuse: bool) -> subprocess.Popen:

@@ -6,13 +6,12 @@ from typing import Any
 import openai
 from openai import OpenAI
 
-from ops.probing import client, load_test, measurement
-from ops.probing import probe
-from ops.project import routes, probe_file
-from ops.project.catalogue import Service
-from ops.probing.probe import CheckOutcome
-from ops.probing.measurement import Measurement
 from ops.cloud.service_state import ServiceState, Version
+from ops.probing import client, load_test, measurement, probe
+from ops.probing.measurement import Measurement
+from ops.probing.probe import CheckOutcome
+from ops.project import probe_file, routes
+from ops.project.catalogue import Service
 from ops.project.slo import LoadSpec
 
 CANARY, PRIMARY = "canary", "primary"

@@ -3,13 +3,12 @@
 from typing import Any
 
 from ops.cloud import version_spec
-from ops.project.catalogue import Service
-from ops.console.cli import CommandError
-from ops.rollouts.journal import Plan
-from ops.cloud.version_spec import Previous
-from ops.cloud.target import again
-from ops.cloud.version_spec import VersionSpec
 from ops.cloud.service_state import ServiceState
+from ops.cloud.target import again
+from ops.cloud.version_spec import Previous, VersionSpec
+from ops.console.cli import CommandError
+from ops.project.catalogue import Service
+from ops.rollouts.journal import Plan
 
 GONE = "TERMINATED"
 

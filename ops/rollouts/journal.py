@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
-from ops.project.catalogue import ROOT
 from ops.cloud.version_spec import Previous
 from ops.console.cli import CommandError
 from ops.probing.measurement import Measurement
+from ops.project.catalogue import ROOT
 
 FOLDER = ROOT / "rollouts"
 

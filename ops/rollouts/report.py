@@ -9,11 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.rollouts.gate import READINGS, ms, value
-from ops.rollouts.journal import Entry, Journal, Plan, State
 from ops.console.durations import lasting
 from ops.console.html import FIRST, INK, SECOND, SIZE, Plot, render, svg
 from ops.probing.measurement import Measurement, by_model
+from ops.rollouts.gate import READINGS, ms, value
+from ops.rollouts.journal import Entry, Journal, Plan, State
 
 if TYPE_CHECKING:  # slow to import, and other commands draw nothing
     from matplotlib.axes import Axes

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ops.cloud import mutations, version_spec, service_state, waiting
-from ops.rollouts import gate, analysis
-from ops.project import slo
-from ops.project.catalogue import Service
+from ops.cloud import mutations, service_state, version_spec, waiting
 from ops.cloud.mutations import NotDone
+from ops.cloud.service_state import ServiceState, Target
 from ops.console.cli import CommandError, Failed, err
-from ops.rollouts.journal import Entry, Journal, Plan, State
-from ops.rollouts.analysis import CANARY, PRIMARY
 from ops.console.progress import Progress
 from ops.probing.measurement import Measurement, by_model
-from ops.cloud.service_state import ServiceState, Target
+from ops.project import slo
+from ops.project.catalogue import Service
+from ops.rollouts import analysis, gate
+from ops.rollouts.analysis import CANARY, PRIMARY
+from ops.rollouts.journal import Entry, Journal, Plan, State
 
 MOVE_TIMEOUT_S = 1800  # guess: on Google Cloud the load balancer alone takes minutes for a step
 
