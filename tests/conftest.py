@@ -1,7 +1,8 @@
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -52,3 +53,13 @@ def promtool(prometheus_tools: prometheus.Tools | None) -> Path:
     if prometheus_tools is None:
         pytest.skip(prometheus.HOW_TO_GET_IT)
     return prometheus_tools.promtool
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Builders ask for the runtime_env of the job, and asking starts a cluster where there is none."""
+    import ray  # slow, and few tests need it
+
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(runtime_env={}))
+    yield
+    assert not ray.is_initialized()

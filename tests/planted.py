@@ -1,4 +1,4 @@
-"""Faults planted in a copy of the repository, one at a time, to see what scripts/check says of them."""
+"""Faults planted in a copy of the repository with the services of tests/fixtures, to see what scripts/check says."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,6 @@ from pathlib import Path
 from ops.check import run
 from ops.check.finding import Finding
 from ops.project.service_files import ServiceFiles, line_with
-
-PARTS = ("services", "serving", "laptop", "scripts", "README.md", "versions.toml", ".gitignore")
-"""Of the repository: what the checks read."""
 
 
 @dataclass(frozen=True)

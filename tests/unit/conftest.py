@@ -1,30 +1,67 @@
+"""tests/unit runs on the services of tests/fixtures, in a process of its own, and never opens the user's."""
+
+import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from ops.project.catalogue import ROOT
-from tests.planted import PARTS
+from ops.project import catalogue
+from tests.project import CHECKED, FIXTURES, ROOT, RUN, assemble
+
+HERE = Path(__file__).parent
+PROJECT = assemble(Path(tempfile.mkdtemp(prefix="project-of-tests-")).resolve(), RUN)
+SERVICES_OF_THE_USER = f"{ROOT / 'services'}{os.sep}"
+
+# Before the tests are collected: some are parametrised over the services.
+catalogue.SERVICES = PROJECT / "services"
+sys.path.insert(0, str(FIXTURES))  # for `import services.small_size_llm.serve`
+
+opened: list[str] = []
+"""Files of the user's services that were opened, and folders that were listed."""
 
 
-@pytest.fixture
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Builders ask for the runtime_env of the job, and asking starts a cluster where there is none."""
-    import ray  # slow, and few tests need it
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | os.PathLike):
+        path = os.path.abspath(arguments[0])  # noqa: PTH100 (pathlib is slow, and this hears of every file)
+        if f"{path}{os.sep}".startswith(SERVICES_OF_THE_USER):
+            opened.append(path)
 
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(runtime_env={}))
+
+sys.addaudithook(watch)
+
+
+@pytest.fixture(autouse=True)
+def user_owns_services() -> Iterator[None]:
+    """Fails the test that reads what stands in the user's services; the first test, for what collection reads."""
     yield
-    assert not ray.is_initialized()
+    seen, opened[:] = list(opened), []
+    assert seen == [], "tests/unit must not depend on services/: take those of tests/fixtures, by `project` or `copied`"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if elsewhere := [item for item in items if HERE not in item.path.parents]:
+        raise pytest.UsageError(
+            f"tests/unit replaces the services by its own, so {elsewhere[0].nodeid} cannot run beside it. "
+            "Run them one after the other, as scripts/test does."
+        )
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(PROJECT)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """A repository with the services of tests/fixtures, to read and to run commands in."""
+    return PROJECT
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """A copy of what the checks read, to plant a fault in."""
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / part, tmp_path)
-    return tmp_path
+    return assemble(tmp_path, CHECKED)

@@ -1,15 +1,11 @@
 """Faults in a service with LoRA adapters, planted one at a time."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from ops.check import run
 from ops.check.rules import engine, ingress, service_yaml_import
-from ops.project.catalogue import ROOT
 from ops.project.service_files import ServiceFiles
-from tests.planted import PARTS, Fault, places, plant
+from tests.planted import Fault, places, plant
 
 SERVE, YAML = "services/multi_lora/serve.py", "services/multi_lora/service.yaml"
 MAX_LORAS = "    max_loras=8,  # of different adapters in one batch; requests for a ninth wait\n"
@@ -59,13 +55,6 @@ FAULTS = [
         "adapters: /mnt",
     ),
 ]
-
-
-@pytest.fixture
-def copied(tmp_path) -> Path:
-    for part in PARTS:
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, tmp_path / part)
-    return tmp_path
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -1,4 +1,4 @@
-"""Faults planted in copies of real services, one at a time."""
+"""Faults planted in copies of services, one at a time."""
 
 import shutil
 from pathlib import Path
@@ -7,16 +7,6 @@ import pytest
 
 from ops.check.rules import fit
 from ops.project.service_files import ServiceFiles
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def copy(tmp_path) -> Path:
-    """The part of the repository that a serve.py imports."""
-    for folder in ("services", "serving", "laptop"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
 
 
 def files_of(root: Path, service: str) -> ServiceFiles:
@@ -38,12 +28,12 @@ def found(root: Path, service: str) -> list[tuple[str, str, int]]:
     return sorted({(finding.check, finding.file, finding.line) for finding in findings})
 
 
-def test_the_untouched_services_have_no_findings(service):
-    assert list(fit.quick_findings(ServiceFiles(ROOT, service.folder))) == []
+def test_the_untouched_services_have_no_findings(service, project):
+    assert list(fit.quick_findings(ServiceFiles(project, service.folder))) == []
 
 
-def test_each_model_fits_or_is_said_to_be_unknown(service):
-    files = ServiceFiles(ROOT, service.folder)
+def test_each_model_fits_or_is_said_to_be_unknown(service, project):
+    files = ServiceFiles(project, service.folder)
     unknown = list(fit.not_checked(files))
     assert len(list(fit.fits(files))) + len(unknown) == len(files.models)
     assert all("not in models.yaml" in sentence for sentence in unknown)
@@ -82,15 +72,15 @@ LLAMA_8B = 'tool_call_parser="llama3_json", max_model_len=8192'
         ("gpt_oss", "target_ongoing_requests=16", "target_ongoing_requests=600", "kv-cache-too-small"),
     ],
 )
-def test_a_planted_fault_is_found(copy, folder, old, new, check):
-    line = plant(copy, folder, "serve.py", old, new)
-    assert found(copy, folder) == [(check, f"services/{folder}/serve.py", line)]
+def test_a_planted_fault_is_found(copied, folder, old, new, check):
+    line = plant(copied, folder, "serve.py", old, new)
+    assert found(copied, folder) == [(check, f"services/{folder}/serve.py", line)]
 
 
-def test_it_says_which_context_and_how_many_requests_would_fit(copy):
-    plant(copy, "small_size_llm", "serve.py", LLAMA_8B, LLAMA_8B.replace("8192", "131072"))
-    plant(copy, "small_size_llm", "serve.py", "target_ongoing_requests=16", "target_ongoing_requests=40")
-    files = files_of(copy, "small_size_llm")
+def test_it_says_which_context_and_how_many_requests_would_fit(copied):
+    plant(copied, "small_size_llm", "serve.py", LLAMA_8B, LLAMA_8B.replace("8192", "131072"))
+    plant(copied, "small_size_llm", "serve.py", "target_ongoing_requests=16", "target_ongoing_requests=40")
+    files = files_of(copied, "small_size_llm")
     of = {model: one for one in fit.quick_findings(files) for model in files.models if model in one.what}
     estimates = {one.model.id: one.estimate for one in fit.fits(files)}
     assert f"max_model_len to {estimates['llama-3.1-8b'].largest_context} " in of["llama-3.1-8b"].fix
@@ -99,23 +89,23 @@ def test_it_says_which_context_and_how_many_requests_would_fit(copy):
     )
 
 
-def test_facts_that_cannot_be_read_are_found(copy):
-    plant(copy, "gpt_oss", "models.yaml", "layers: 24", "layers: many")
-    [finding] = fit.quick_findings(files_of(copy, "gpt_oss"))
+def test_facts_that_cannot_be_read_are_found(copied):
+    plant(copied, "gpt_oss", "models.yaml", "layers: 24", "layers: many")
+    [finding] = fit.quick_findings(files_of(copied, "gpt_oss"))
     assert (finding.check, finding.file) == ("model-facts", "services/gpt_oss/models.yaml")
     assert "openai/gpt-oss-20b.layers" in finding.what
-    assert len(list(fit.not_checked(files_of(copy, "gpt_oss")))) == 2
+    assert len(list(fit.not_checked(files_of(copied, "gpt_oss")))) == 2
 
 
-def test_facts_that_differ_from_config_json_at_hand_are_found(copy, tmp_path, monkeypatch):
+def test_facts_that_differ_from_config_json_at_hand_are_found(copied, root, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     snapshot = tmp_path / "hf" / "hub" / "models--openai--gpt-oss-20b" / "snapshots" / "0123abc"
     snapshot.mkdir(parents=True)
-    config = ROOT / "tests" / "fixtures" / "model_configs" / "openai__gpt-oss-20b.json"
+    config = root / "tests" / "fixtures" / "model_configs" / "openai__gpt-oss-20b.json"
     shutil.copy(config, snapshot / "config.json")
-    line = plant(copy, "gpt_oss", "models.yaml", "  vocabulary: 201088", "  vocabulary: 32000")
-    [finding] = fit.quick_findings(files_of(copy, "gpt_oss"))
-    first = (copy / "services/gpt_oss/models.yaml").read_text().splitlines().index("openai/gpt-oss-20b:") + 1
+    line = plant(copied, "gpt_oss", "models.yaml", "  vocabulary: 201088", "  vocabulary: 32000")
+    [finding] = fit.quick_findings(files_of(copied, "gpt_oss"))
+    first = (copied / "services/gpt_oss/models.yaml").read_text().splitlines().index("openai/gpt-oss-20b:") + 1
     assert first < line
     assert (finding.check, finding.file, finding.line) == ("model-facts", "services/gpt_oss/models.yaml", first)
     assert "vocabulary is 32000 here and 201088 in config.json" in finding.what
@@ -130,9 +120,9 @@ def test_facts_that_differ_from_config_json_at_hand_are_found(copy, tmp_path, mo
         ("max_model_len=32768", 'max_model_len="32k"', "max_model_len is '32k'"),
     ],
 )
-def test_what_is_not_known_is_said(copy, old, new, reason):
-    plant(copy, "gpt_oss", "serve.py", old, new)
-    files = files_of(copy, "gpt_oss")
+def test_what_is_not_known_is_said(copied, old, new, reason):
+    plant(copied, "gpt_oss", "serve.py", old, new)
+    files = files_of(copied, "gpt_oss")
     [sentence] = fit.not_checked(files)
     assert "gpt-oss-20b" in sentence
     assert reason in sentence

@@ -1,4 +1,4 @@
-"""Faults in service.yaml, and in the LLMConfigs that it serves, planted one at a time in a copy of a real service."""
+"""Faults in service.yaml, and in the LLMConfigs that it serves, planted one at a time in a copy of a service."""
 
 import re
 import subprocess
@@ -397,17 +397,17 @@ def test_experimental_configs_are_those_that_the_installed_ray_reads():
     assert {constants.get(name, name) for name in read} == set(known_keys.EXPERIMENTAL)
 
 
-def test_quick_findings_do_without_ray_and_the_sdk(root):
+def test_quick_findings_do_without_ray_and_the_sdk(project):
     program = (
-        "import sys\nfrom pathlib import Path\nfrom ops.check import service_yaml, upload\n"
+        "import sys\nfrom pathlib import Path\nfrom ops.check.rules import service_yaml, upload\n"
         "from ops.project.service_files import ServiceFiles\n"
         "root = Path.cwd()\n"
         "list(service_yaml.quick_findings(ServiceFiles(root, root / 'services' / 'small_size_llm')))\n"
         "print([name for name in ('ray', 'anyscale', 'vllm') if name in sys.modules])"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
 
 
-def test_no_service_of_the_repository_has_a_fault(service, root):
-    assert of_service_yaml(root, service.folder.name) == []
+def test_services_without_a_fault_have_no_finding(service, project):
+    assert of_service_yaml(project, service.folder.name) == []

@@ -3,7 +3,6 @@
 import pytest
 
 from ops.check import run
-from ops.project.catalogue import ROOT
 from ops.project.service_files import line_with
 from tests.planted import Fault, change, findings, places, plant
 
@@ -357,8 +356,8 @@ def test_a_service_without_an_slo(copied):
     assert finding.check == "no-slo"
 
 
-def test_the_untouched_services_have_no_findings(service, root):
-    assert findings(root, service.folder.name) == []
+def test_the_untouched_services_have_no_findings(service, project):
+    assert findings(project, service.folder.name) == []
 
 
 def test_facts_that_cannot_be_read_end_no_other_check(copied):
@@ -404,9 +403,6 @@ applications:
 QUICKSTART_IMAGE = "FROM anyscale/ray-llm:2.58.0-py312-cu130\nRUN pip install vllm==0.26.0\n"
 
 
-README_TABLE = line_with((ROOT / "README.md").read_text().splitlines(), "| service |")
-
-
 def test_the_quickstart_of_ray_serve_llm_typed_in_as_a_service(copied):
     """The settings of the upstream guides: replicas without a target, one default ingress, vLLM pinned by itself."""
     folder = copied / "services" / "llama_70b"
@@ -431,11 +427,11 @@ def test_the_quickstart_of_ray_serve_llm_typed_in_as_a_service(copied):
         "start-timeout-too-short": (yaml, 1),
         "no-slo": (yaml, 1),
         "unreadable-yaml": ("services/llama_70b/probe.yaml", 1),
-        "not-in-the-readme": ("README.md", README_TABLE),
+        "not-in-the-readme": ("README.md", line_with((copied / "README.md").read_text().splitlines(), "| service |")),
     }
 
 
-def test_fast_leaves_out_what_has_to_be_imported_and_says_so(root, service):
-    result = run.check(root, [service.folder], fast=True)
+def test_fast_leaves_out_what_has_to_be_imported_and_says_so(project, service):
+    result = run.check(project, [service.folder], fast=True)
     assert result.findings == []
     assert any("--fast" in unknown.what for unknown in result.not_checked)

@@ -138,13 +138,14 @@ def test_the_contents_are_what_the_sdk_zips(copied, tmp_path_factory):
     assert {str(path.relative_to(copied)) for path in upload.contents(copied, ["tests"])} == zipped
 
 
-def test_the_repository_as_it_is_cloned_has_nothing(service, root, tmp_path):
+def test_the_repository_as_it_is_cloned_has_nothing(service, project, root, tmp_path):
     if not (root / ".git").exists():
         pytest.skip("this is no clone")
     listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
-        if (root / name).is_file():
+        if not name.startswith("services/") and (root / name).is_file():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, tmp_path / name)
+    shutil.copytree(project / "services", tmp_path / "services")
     files = ServiceFiles(tmp_path, tmp_path / "services" / service.folder.name)
     assert list(upload.findings(files)) == []

@@ -14,8 +14,8 @@ from ops.sizing.hardware import Hardware
 
 
 @pytest.fixture
-def files(service, root):
-    return ServiceFiles(root, service.folder)
+def files(service, project):
+    return ServiceFiles(project, service.folder)
 
 
 def test_machines_of_every_service_are_known_with_their_price(files):

@@ -18,8 +18,8 @@ def config_of(source: str) -> Path:
     return CONFIGS / f"{source.replace('/', '__')}.json"
 
 
-def test_facts_are_of_models_that_the_service_offers(service):
-    offered = {model.source for model in ServiceFiles(ROOT, service.folder).models.values()}
+def test_facts_are_of_models_that_the_service_offers(service, project):
+    offered = {model.source for model in ServiceFiles(project, service.folder).models.values()}
     assert set(model_facts.read(service.folder)) <= offered
 
 

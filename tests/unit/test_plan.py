@@ -19,7 +19,7 @@ from ops.plan import rendering as plan_page
 from ops.plan import summary as plan_summary
 from ops.plan.config_diff import ConfigDiff
 from ops.plan.summary import Summary
-from ops.project import catalogue, model_facts
+from ops.project import model_facts
 from ops.project.catalogue import Service
 from ops.rollouts import journal
 from ops.rollouts.journal import Entry, Plan, State
@@ -38,10 +38,10 @@ def summary(
 
 
 @pytest.fixture
-def small(tmp_path, root) -> Service:
+def small(tmp_path, project) -> Service:
     """small-size-llm in a folder where its files can be changed."""
     for folder in ("services/small_size_llm", "serving"):
-        shutil.copytree(root / folder, tmp_path / folder)
+        shutil.copytree(project / folder, tmp_path / folder)
     return Service(tmp_path / "services" / "small_size_llm")
 
 
@@ -58,8 +58,10 @@ def change(service: Service, file: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def command(root: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "ops.commands.plan", *words], cwd=root, capture_output=True, text=True)
+def command(project: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "ops.commands.plan", *words], cwd=project, capture_output=True, text=True
+    )
 
 
 def test_every_service_as_it_is(service):
@@ -79,10 +81,10 @@ def test_every_service_as_it_is(service):
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_every_model_of_a_service(service, tmp_path, root):
+def test_every_model_of_a_service(service, tmp_path, project):
     """Also those that service.yaml does not deploy: no exception, and a sentence for what is not known."""
     for folder in (f"services/{service.folder.name}", "serving"):
-        shutil.copytree(root / folder, tmp_path / folder)
+        shutil.copytree(project / folder, tmp_path / folder)
     copied = Service(tmp_path / "services" / service.folder.name)
     if "model" not in copied.application["args"]:
         pytest.skip("all models of this service are served at once, and planned as it is")
@@ -144,9 +146,9 @@ def test_context_that_does_not_fit(small):
     )
 
 
-def test_weights_that_do_not_fit(small):
+def test_weights_that_do_not_fit(small, project):
     change(small, "serve.py", "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct")
-    shutil.copy(catalogue.ROOT / "services/medium_size_llm/models.yaml", small.folder / "models.yaml")
+    shutil.copy(project / "services/medium_size_llm/models.yaml", small.folder / "models.yaml")
     (problem,) = summary(small).problems
     assert "does not fit: each L4 has 22.0 GiB, and the weights alone take 131" in problem
 
@@ -369,10 +371,10 @@ def test_page_shows_texts_as_texts(small):
     assert not {"b"} & {tag for tag, _ in Reader(plan_page.html(made)).tags}
 
 
-def test_command_prints_the_page_and_the_same_as_json(root, tmp_path):
+def test_command_prints_the_page_and_the_same_as_json(project, tmp_path):
     words = ["small-size-llm", "--rate", "2", "--input-tokens", "1000", "--output-tokens", "200"]
     file = tmp_path / "plan.html"
-    told = command(root, *words, "--json", "--html", str(file))
+    told = command(project, *words, "--json", "--html", str(file))
     assert told.returncode == 0
     data = json.loads(told.stdout)
     (planned,) = data["models"]
@@ -384,8 +386,8 @@ def test_command_prints_the_page_and_the_same_as_json(root, tmp_path):
     assert "<h1>small-size-llm: llama-3.1-8b" in file.read_text()
 
 
-def test_command_ends_with_1_where_there_are_problems(root):
-    told = command(root, "small-size-llm", "--rate", "50", "--input-tokens", "1000", "--output-tokens", "200")
+def test_command_ends_with_1_where_there_are_problems(project):
+    told = command(project, "small-size-llm", "--rate", "50", "--input-tokens", "1000", "--output-tokens", "200")
     assert told.returncode == 1
     assert "\nProblems\n  The load needs" in told.stdout
 
@@ -400,18 +402,18 @@ def test_command_ends_with_1_where_there_are_problems(root):
         (["--html", "no-such-folder/plan.html"], "no-such-folder/plan.html cannot be written"),
     ],
 )
-def test_command_that_cannot_be_done(root, words, said):
-    told = command(root, "small-size-llm", *words)
+def test_command_that_cannot_be_done(project, words, said):
+    told = command(project, "small-size-llm", *words)
     assert told.returncode == 2
     assert said in told.stderr
 
 
-def test_asks_nobody_and_does_not_wait_for_what_it_does_not_need(root):
+def test_asks_nobody_and_does_not_wait_for_what_it_does_not_need(project):
     slow = ["ray", "vllm", "torch", "anyscale", "matplotlib"]
     code = (
         "import sys; from ops.commands.plan import plan\n"
         "try: plan('large-size-llm')\n"
         f"except SystemExit: sys.exit(str([name for name in {slow} if name in sys.modules]))"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    told = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
     assert told.stderr.strip() == "[]"

@@ -52,7 +52,11 @@ def test_command_exists(command):
     options = set(re.findall(r"--[a-z-]+", words))
     if options:
         said = subprocess.run(
-            [sys.executable, "-m", f"ops.{script}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-m", f"ops.commands.{script}", "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         assert options <= set(re.findall(r"--[a-z-]+", said)), said
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.cloud import anyscale_cli, version_spec
+from ops.cloud import anyscale_cli, upload, version_spec
 from ops.cloud.service_state import Target, Version
 from ops.console import options
 from ops.console.cli import CommandError
@@ -66,11 +66,14 @@ def test_a_version_that_is_deployed_again_keeps_its_name_in_the_new_one(service,
     assert twice.version.count("-as-") == 1
 
 
-def test_the_upload_has_the_code_and_no_journals(service, root):
-    (root / "rollouts").mkdir(exist_ok=True)
-    upload = version_spec.upload(service.config)
-    assert 50 < upload.files < 1000
-    assert upload.size_bytes < 20e6, "something large would be uploaded"
+def test_the_upload_has_the_code_and_no_journals(service, copied, monkeypatch):
+    monkeypatch.setattr(upload, "ROOT", copied)
+    before = upload.upload(service.config)
+    (copied / "rollouts" / "x").mkdir(parents=True)
+    (copied / "rollouts" / "x" / "service.yaml").write_text("name: x")
+    assert upload.upload(service.config) == before
+    assert 50 < before.files < 1000
+    assert before.size_bytes < 20e6, "something large would be uploaded"
 
 
 @pytest.mark.parametrize(

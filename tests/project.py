@@ -1,0 +1,26 @@
+"""A copy of this repository whose services are those of `tests/fixtures`, and not the user's."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXTURES = ROOT / "tests" / "fixtures"
+
+OF_FIXTURES = ("services", "README.md")
+"""Taken from `tests/fixtures`; all else is the repository's own."""
+CHECKED = ("services", "README.md", "serving", "laptop", "scripts", "versions.toml", ".gitignore")
+"""What scripts/check reads."""
+RUN = (*CHECKED, "ops")
+"""What the commands need to run there, up to those that rehearse."""
+
+
+def assemble(folder: Path, parts: Iterable[str]) -> Path:
+    """Copy these parts of the repository into a folder, which is returned."""
+    for part in parts:
+        source = (FIXTURES if part in OF_FIXTURES else ROOT) / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
+    return folder
