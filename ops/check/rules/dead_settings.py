@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.check.registry import Rule
 from ops.check.rules.environment_variables import variables
 from ops.project.coercion import mapping, sequence
 from ops.project.place import Place
@@ -25,8 +27,7 @@ class Setting:
     instead: str
     """What to do."""
     only: Literal["always", "with direct streaming", "without direct streaming"] = "always"
-    refused: bool = False
-    """Ray or vLLM raises an error; the others are ignored."""
+    rule: Rule = registry.SETTING_WITHOUT_EFFECT
 
 
 def unused_constant(name: str, instead: str) -> Setting:
@@ -47,18 +48,24 @@ def of_vllms_own_server(name: str) -> Setting:
     )
 
 
-def of_vllms_app(name: str, instead: str = "Turn direct streaming on, or take it away.") -> Setting:
+def of_vllms_app(
+    name: str,
+    instead: str = "Turn direct streaming on, or take it away.",
+    rule: Rule = registry.SETTING_WITHOUT_EFFECT,
+) -> Setting:
     return Setting(
         "engine_kwargs",
         name,
         "vLLM's own app reads it, and without direct streaming Ray's OpenAiIngress answers in its place",
         instead,
         only="without direct streaming",
+        rule=rule,
     )
 
 
 def guided(name: str, instead: str) -> Setting:
-    return Setting("request", name, "vLLM has no such field any more and ignores it; the answer is free text", instead)
+    because = "vLLM has no such field any more and ignores it; the answer is free text"
+    return Setting("request", name, because, instead, rule=registry.UNKNOWN_REQUEST_FIELD)
 
 
 INGRESS_REPLICAS = (
@@ -95,6 +102,7 @@ SETTINGS = [
         "vLLM's own app reads it, and without direct streaming Ray's OpenAiIngress answers in its place, to anybody",
         "Turn direct streaming on, or rely on the bearer token of the Anyscale service.",
         only="without direct streaming",
+        rule=registry.PROTECTION_WITHOUT_EFFECT,
     ),
     Setting(
         "env_vars",
@@ -133,7 +141,7 @@ SETTINGS = [
         "num_router_replicas",
         "LLMConfig says that it is now num_ingress_replicas, which no code reads",
         INGRESS_REPLICAS,
-        refused=True,
+        rule=registry.REFUSED_SETTING,
     ),
     Setting(
         "experimental_configs",
@@ -146,32 +154,35 @@ SETTINGS = [
         "tokenizer_source",
         "no code of Ray reads it; the tokenizer comes from the model's source",
         "Set `tokenizer` in the model's `engine_kwargs`.",
+        rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "model",
         "Ray fills it in itself",
         "Set `model_source` in `model_loading_config`.",
-        refused=True,
+        rule=registry.REFUSED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "served_model_name",
         "Ray fills it in itself",
         "Set `model_id` in `model_loading_config`.",
-        refused=True,
+        rule=registry.REFUSED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "tool_parser_plugin",
         "`vllm serve` imports the plugin before it starts the engine; Ray does not, and its parsers stay unknown",
         "Take it away. Import the module with the parser in a `server_cls` of your own.",
+        rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "reasoning_parser_plugin",
         "`vllm serve` imports the plugin in the process that answers; Ray does not, and its parsers stay unknown",
         "Take it away. Import the module with the parser in a `server_cls` of your own.",
+        rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
@@ -215,9 +226,15 @@ SETTINGS = [
             "dp_supervisor_probe_failure_threshold",
         ],
     ),
-    of_vllms_app("api_key", "Turn direct streaming on, or rely on the bearer token of the Anyscale service."),
     of_vllms_app(
-        "middleware", "Turn direct streaming on, or make the ingress of an app of your own with `make_fastapi_ingress`."
+        "api_key",
+        "Turn direct streaming on, or rely on the bearer token of the Anyscale service.",
+        registry.PROTECTION_WITHOUT_EFFECT,
+    ),
+    of_vllms_app(
+        "middleware",
+        "Turn direct streaming on, or make the ingress of an app of your own with `make_fastapi_ingress`.",
+        registry.IGNORED_SETTING,
     ),
     *map(
         of_vllms_app,
@@ -238,6 +255,7 @@ SETTINGS = [
         "lora_modules",
         "Ray's OpenAiIngress answers 404 to names of adapters that it did not load itself",
         "Turn direct streaming on, or let Ray load the adapters: `lora_config`.",
+        rule=registry.IGNORED_SETTING,
         only="without direct streaming",
     ),
     guided("guided_json", "Write `response_format` with `type: json_schema`, or `structured_outputs: {json: ...}`."),
@@ -257,11 +275,10 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             continue
         yield make_finding(
             files,
-            "refused-setting" if setting.refused else "dead-setting",
+            setting.rule,
             place,
-            what=f"`{given}` in {place_name(where)} {'is refused' if setting.refused else 'has no effect'}: "
-            f"{setting.because}.",
-            why="The configuration is refused, and no replica starts." if setting.refused else consequence(setting),
+            what=f"`{given}` in {place_name(where)} "
+            f"{'is refused' if setting.rule is registry.REFUSED_SETTING else 'has no effect'}: {setting.because}.",
             fix=setting.instead,
         )
 
@@ -286,9 +303,3 @@ def applies(setting: Setting, files: ServiceFiles) -> bool:
 
 def place_name(where: Where) -> str:
     return "a request of the probe" if where == "request" else f"`{where}`"
-
-
-def consequence(setting: Setting) -> str:
-    if setting.where == "request":
-        return "The check passes or fails for another reason than the one it is there for."
-    return "Who reads the file believes that it is set, and the service runs as if it were not there."

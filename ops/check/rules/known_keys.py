@@ -179,15 +179,17 @@ def corrected(value: Any, unread: list[Unknown]) -> tuple[Any, list[Way]]:
     """A copy in which unknown keys have the nearest known name, or are left out; and the ways that only it has."""
     copied, renamed = copy.deepcopy(value), []
     for way, known in unread:
-        holder = copied
-        for key in way[:-1]:
-            holder = holder[key]
+        holder = value_at(copied, way[:-1])
         item = holder.pop(way[-1])
         name = nearest(way[-1], known.below)
         if name and name not in holder:
             holder[name] = item
             renamed.append((*way[:-1], name))
     return copied, renamed
+
+
+def value_at(data: Any, way: Way) -> Any:
+    return functools.reduce(lambda holder, key: holder[key], way, data)
 
 
 def nearest(key: Any, options: Iterable[str]) -> str | None:
@@ -197,10 +199,47 @@ def nearest(key: Any, options: Iterable[str]) -> str | None:
     return alike[0] if alike else longer[0] if len(longer) == 1 else None
 
 
-def instead(key: Any, options: Iterable[str]) -> str:
-    """What to write for a key or value that is unknown, in a sentence."""
-    close = nearest(key, options)
-    return f"Write {close}." if close else f"Take it out, or write one of: {', '.join(sorted(options))}."
+def instead(key: Any, options: Iterable[str], given: Iterable[Any] = ()) -> str:
+    """What to write for a key or value that is unknown, in a sentence.
+
+    Args:
+        given: keys that stand beside it already.
+    """
+    free = sorted(set(options) - set(given))
+    close = nearest(key, free)
+    return f"Write {close}." if close else f"Take it out, or write one of: {', '.join(free)}."
+
+
+def where_it_belongs(key: Any, root: Known, data: Any) -> str:
+    """What to do with a key that other mappings of `data` may have, in a sentence; empty where none may have it.
+
+    Args:
+        root: the keys that `data` may have.
+    """
+    holders = sorted(holders_of(key, root), key=len)
+    names = [dotted(holder) or "the top level" for holder in holders]
+    for holder, name in zip(holders, names, strict=True):
+        if is_given(key, data, holder):
+            return f"Take it out: it belongs in {name}, which has it."
+    return f"It belongs in {' or '.join(names[:2])}: move it there." if names else ""
+
+
+def is_given(key: Any, data: Any, holder: Way) -> bool:
+    """Whether a mapping of `data` has a key; every item of a list on the way is looked at."""
+    if isinstance(data, list):
+        return any(is_given(key, item, holder) for item in data)
+    if not isinstance(data, dict):
+        return False
+    return is_given(key, data.get(holder[0]), holder[1:]) if holder else key in data
+
+
+def holders_of(key: Any, known: Known, way: Way = ()) -> Iterator[Way]:
+    """The ways to the mappings that may have a key."""
+    if key in known.below:
+        yield way
+    for name, kinds_below in known.below.items():
+        for below in kinds_below:
+            yield from holders_of(key, below, (*way, name))
 
 
 def dotted(way: Way) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import known_keys
 from ops.project import serve_py
@@ -42,11 +43,9 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             told.add(fault.way)
             yield make_finding(
                 files,
-                "refused-value",
+                registry.REFUSED_VALUE,
                 files.yaml.place(*fault.way),
                 what=f"{who} does not take {known_keys.dotted(fault.way) or 'service.yaml'}: {sentence(fault.message)}",
-                why="The deploy is refused, or fails on the head node.",
-                fix="Write what the message asks for.",
             )
 
 
@@ -126,11 +125,9 @@ def model_findings(files: ServiceFiles) -> Iterator[Finding]:
     for place, fault in dict.fromkeys(faults):  # several models share a line
         yield make_finding(
             files,
-            "refused-by-llm-config",
+            registry.REFUSED_BY_LLM_CONFIG,
             place,
             what=f"Ray does not take {known_keys.dotted(fault.way) or 'this LLMConfig'}: {sentence(fault.message)}",
-            why="The application cannot be built, and the deploy fails on the head node.",
-            fix="Write what the message asks for.",
         )
 
 

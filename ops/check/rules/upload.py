@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import auth, service_yaml_secrets
 from ops.cloud.upload import contents
@@ -42,10 +43,9 @@ def virtual_environments(files: ServiceFiles, folders: list[Path]) -> Iterator[F
     for folder in folders:
         yield make_finding(
             files,
-            "venv-in-upload",
+            registry.VENV_IN_UPLOAD,
             Place(folder / "pyvenv.cfg", 1),
             what=f"The virtual environment {folder.name} would be uploaded.",
-            why="It is large, it does not work on another machine, and the image has all that is needed.",
             fix=f"Add {folder.name} to excludes in service.yaml, or to .gitignore.",
         )
 
@@ -56,10 +56,9 @@ def dotenv_files(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
         if is_dotenv and path.suffix not in DOTENV_TEMPLATES:
             yield make_finding(
                 files,
-                "dotenv-in-upload",
+                registry.DOTENV_IN_UPLOAD,
                 Place(path, 1),
                 what=f"{path.name} would be uploaded.",
-                why="Such files hold secrets, and whoever can read the bucket of the cloud can read the upload.",
                 fix=f"Add {path.name} to excludes in service.yaml, and to .gitignore.",
             )
 
@@ -80,22 +79,20 @@ def large(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
         if path.suffix in WEIGHTS or size >= FILE_SIZE_WARNING:
             yield make_finding(
                 files,
-                "large-file-in-upload",
+                registry.LARGE_FILE_IN_UPLOAD,
                 Place(path, 1),
                 what=f"{path.name}, {mebibytes(size)}, would be uploaded.",
                 why=SLOW,
-                fix="Add it to excludes in service.yaml. Weights are loaded from where model_source says.",
             )
         else:
             rest += size
     if rest > LARGEST_BYTES:
         yield make_finding(
             files,
-            "large-upload",
+            registry.LARGE_UPLOAD,
             files.yaml.place("working_dir"),
             what=f"{mebibytes(rest)} would be uploaded, most of it in {largest_folder(files, paths)}.",
             why=SLOW,
-            fix="Add what the service does not need to excludes in service.yaml.",
         )
 
 
@@ -120,11 +117,9 @@ def code_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
     if module and source.is_file() and source not in paths:
         yield make_finding(
             files,
-            "code-not-uploaded",
+            registry.CODE_NOT_UPLOADED,
             files.yaml.place("excludes" if files.yaml.get("working_dir") else "working_dir"),
             what=f"{source.relative_to(files.root)}, which the import path names, would not be uploaded.",
-            why="The cluster cannot import the application, and the deploy fails when it is already paid for.",
-            fix="Write working_dir: . and take what leaves it out from excludes and .gitignore.",
         )
 
 
@@ -134,11 +129,9 @@ def keys_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
     if path and not path.is_absolute() and (files.root / path).is_file() and (files.root / path) not in paths:
         yield make_finding(
             files,
-            "keys-not-uploaded",
+            registry.KEYS_NOT_UPLOADED,
             auth.place(files),
             what=f"The key file {path} would not be uploaded.",
-            why="The cluster does not find it: the application is not built, and the deploy fails when it is already "
-            "paid for.",
             fix="Take what leaves it out from excludes and .gitignore. Or write api_keys: env:API_KEYS, add API_KEYS "
             f'to env_vars, and: export API_KEYS="$(cat {path})".',
         )
