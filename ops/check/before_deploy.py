@@ -15,7 +15,7 @@ def refuse_findings(service: Service, forced: Collection[str]) -> None:
         forced: ids of the rules whose errors do not stop the deploy.
 
     Raises:
-        CommandError: there are errors of other rules, or one of those ids is no rule's.
+        CommandError: there are errors of other rules, or one of those ids does not exist.
     """
     for rule in forced:
         registry.find(rule)

@@ -8,7 +8,7 @@ HEAD = """\
 # Rules
 
 Every rule of `scripts/check`, as `scripts/check --list` prints them; `scripts/check --explain ID` prints one. An
-**error** makes a deploy fail, cost money, lose requests or secrets, or serve something else than the files say: it
+**error** makes a deploy fail, cost money, lose requests or secrets, or serve something other than the files say: it
 blocks `scripts/deploy` and `scripts/rollout`. Everything else is a **warning**. How to silence a rule:
 [before you pay](../before-you-pay.md#findings-that-you-accept).
 """

@@ -1,6 +1,6 @@
 """Every rule of scripts/check: its id, its severity, what is wrong, why it matters and how to fix it.
 
-An error makes a deploy fail, costs money, loses requests or secrets, or serves something else than the files say. It
+An error makes a deploy fail, costs money, loses requests or secrets, or serves something other than the files say. It
 blocks scripts/deploy and scripts/rollout. Everything else is a warning: it may be meant, rests on a guess, or is about
 speed or prose. One id has one severity: a fault that is sometimes harmless has an id for each case.
 
@@ -99,7 +99,7 @@ ENV_VAR_NOT_STRING = SERVICE_YAML.error(
 )
 INVALID_ENV_VAR_NAME = SERVICE_YAML.warning(
     "invalid-env-var-name",
-    "A name is not one of an environment variable",
+    "The name of an environment variable is malformed",
     why="The Anyscale SDK takes any text as a name; no shell can set or read this one.",
     fix="Use letters, digits and underscores, and no digit first.",
 )
@@ -107,7 +107,7 @@ IMAGE_AND_CONTAINERFILE = SERVICE_YAML.error(
     "image-and-containerfile",
     "Both an image and a containerfile are named",
     why="Anyscale builds the containerfile, runs that, and says nothing of the image.",
-    fix="Take one of them out.",
+    fix="Remove one of them.",
 )
 NO_IMAGE = SERVICE_YAML.error(
     "no-image",
@@ -132,7 +132,7 @@ RAY_OR_VLLM_PINNED_APART = SERVICE_YAML.error(
     "ray-or-vllm-pinned-apart",
     "Ray or vLLM is installed on top of the image",
     why="The image has both, and a Ray works with one vLLM only: another breaks at import, on every node.",
-    fix="Take it out. To change the version, change the image and versions.toml.",
+    fix="Remove it. To change the version, change the image and versions.toml.",
 )
 LAPTOP_PROFILE_DEPLOYED = SERVICE_YAML.error(
     "laptop-profile-deployed",
@@ -196,7 +196,7 @@ MODEL_CHOSEN_WHERE_ALL_ARE_SERVED = IMPORT_PATH.error(
     "model-chosen-where-all-are-served",
     "The args choose a model, and the builder serves all of them",
     why="The builder refuses the argument on the head node, and the deploy fails.",
-    fix="Take it out: requests name the model.",
+    fix="Remove it: requests name the model.",
 )
 NO_SUCH_MODEL = IMPORT_PATH.error(
     "no-such-model",
@@ -218,7 +218,7 @@ SECRET_IN_FILE = ACCESS.error(
     "secret-in-file",
     "A file holds a secret",
     why="Whoever can read the repository, or what is uploaded of it, has it.",
-    fix="Take it out, replace it where it was issued, and pass the new one in an environment variable.",
+    fix="Remove it, replace it where it was issued, and pass the new one in an environment variable.",
 )
 GATED_WITHOUT_A_TOKEN = ACCESS.error(
     "gated-without-a-token",
@@ -261,7 +261,7 @@ OPEN_TO_EVERYONE = ACCESS.error(
     "open-to-everyone",
     "The service asks nobody for a token or a key",
     why="Whoever knows or guesses the address uses your GPUs.",
-    fix="Take query_auth_token_enabled away, or give the service api_keys: docs/authentication.md.",
+    fix="Remove query_auth_token_enabled, or give the service api_keys: docs/authentication.md.",
 )
 
 UPLOAD = Concern("the upload")
@@ -315,7 +315,7 @@ UNKNOWN_ENGINE_ARGUMENT = ENGINE.error(
     "unknown-engine-argument",
     "vLLM does not know an engine argument",
     why="The configuration is refused, and no replica starts.",
-    fix="Take it away, or see what replaced it in vLLM's release notes.",
+    fix="Remove it, or see what replaced it in vLLM's release notes.",
 )
 INVALID_ENGINE_ARGUMENT = ENGINE.error(
     "invalid-engine-argument",
@@ -333,32 +333,32 @@ REFUSED_SETTING = ENGINE.error(
     "refused-setting",
     "Ray or vLLM refuses a setting",
     why="The configuration is refused, and no replica starts.",
-    fix="Take it away.",
+    fix="Remove it.",
 )
 IGNORED_SETTING = ENGINE.error(
     "ignored-setting",
-    "A setting is ignored, and the service does something else than the file says",
+    "A setting is ignored, and the service does something other than the file says",
     why="The service runs as if it were not there: another tokenizer, other routes or fewer replicas than the file "
     "says.",
-    fix="Take it away, and set what has that effect.",
+    fix="Remove it, and set what has that effect.",
 )
 SETTING_WITHOUT_EFFECT = ENGINE.warning(
     "setting-without-effect",
     "A setting has no effect",
     why="Who reads the file believes that it is set, and the service runs as if it were not there.",
-    fix="Take it away.",
+    fix="Remove it.",
 )
 OVERRIDDEN_SETTING = ENGINE.warning(
     "overridden-setting",
     "One setting overrides another",
     why="One of the two has no effect.",
-    fix="Take one of the two away.",
+    fix="Remove one of the two.",
 )
 NEEDS_ANOTHER_SETTING = ENGINE.error(
     "needs-another-setting",
     "A setting does not work without another one",
     why="What the file asks for is refused, or does not happen.",
-    fix="Set the other one too, or take this one away.",
+    fix="Set the other one too, or remove this one.",
 )
 ARGUMENT_SET_TWICE = ENGINE.error(
     "argument-set-twice",
@@ -376,7 +376,7 @@ METRICS_WITHOUT_STATISTICS = ENGINE.error(
     "metrics-without-statistics",
     "Engine metrics are on, and vLLM's statistics are off",
     why="Ray refuses the two together, and the application does not start.",
-    fix="Take `disable_log_stats` away: the dashboard reads these metrics.",
+    fix="Remove `disable_log_stats`: the dashboard reads these metrics.",
 )
 MODEL_ID_WITH_A_MEANING = ENGINE.error(
     "model-id-with-a-meaning",
@@ -391,11 +391,24 @@ MODEL_ID_FOR_DIRECT_STREAMING_ONLY = ENGINE.warning(
     "streaming is turned off.",
     fix="Use letters, digits, dots and single hyphens.",
 )
+MODEL_ID_TWICE = ENGINE.error(
+    "model-id-twice",
+    "Two models have one id",
+    why="Requests tell models apart by it. Ray refuses to serve two of one id, and of two to choose from one is "
+    "never found.",
+    fix="Give each its own model_id.",
+)
+MODEL_NAME_DIFFERS_FROM_ITS_ID = ENGINE.warning(
+    "model-name-differs-from-its-id",
+    "A model has another name in MODELS than its model_id",
+    why="`args` and commands go by the name, requests by the model_id: who knows one gets 404 for it.",
+    fix="Write the same for both.",
+)
 UNKNOWN_VARIABLE = ENGINE.warning(
     "unknown-variable",
     "Neither Ray nor vLLM reads an environment variable",
     why="It has no effect, and at most a line in a log says so.",
-    fix="Take it away.",
+    fix="Remove it.",
 )
 SERVE_VARIABLE_IN_RUNTIME_ENV = ENGINE.warning(
     "serve-variable-in-runtime-env",
@@ -458,7 +471,7 @@ PREFIX_ROUTER_REMEMBERS_NOTHING = ROUTING.error(
     "Ray's prefix router does not work with direct streaming",
     why="There, Ray 2.59 does not tell it which replica was taken: it remembers no prompt and sends all requests to "
     "one replica.",
-    fix="Take it away and write `routing: prefix` in `args` of service.yaml, which sets one that works.",
+    fix="Remove it and write `routing: prefix` in `args` of service.yaml, which sets one that works.",
 )
 PREFIX_ROUTER_IGNORES_LOAD = ROUTING.warning(
     "prefix-router-ignores-load",
@@ -482,7 +495,7 @@ ROUTER_OR_POLICY_NOT_IMPORTABLE = ROUTING.error(
 ONE_INGRESS_REPLICA = ROUTING.warning(
     "one-ingress-replica",
     "Several replicas are behind one replica of the ingress",
-    why="Ray Serve LLM gives the ingress one replica and never more unless told to. Every token passes through it: "
+    why="Ray Serve LLM gives the ingress one replica and never more by itself. Every token passes through it: "
     "more replicas of the model add hardly any throughput.",
     fix="Give ingress_deployment_config a num_replicas of two per replica, or use direct streaming.",
 )
@@ -505,55 +518,54 @@ EXECUTOR_REFUSED = NODES.error(
     "executor-refused",
     "Ray or vLLM refuses the executor",
     why="Ray Serve LLM starts the engine with its own executor and refuses another: no replica starts.",
-    fix="Take it away: Ray sets it.",
+    fix="Remove it: Ray sets it.",
 )
 PLACEMENT_GROUP_REFUSED = NODES.error(
     "placement-group-refused",
     "The placement group does not fit the workers",
-    why="vLLM needs a bundle with one GPU for every worker: no replica starts.",
-    fix="Write `bundle_per_worker=dict(GPU=1, CPU=1)`: Ray repeats it for every worker.",
+    why="vLLM needs a bundle with one GPU forevery worker: no replica starts.",
+    fix="Write `bundle_per_worker=dict(GPU=1, CPU=1)`: Ray repeats it forevery worker.",
 )
 RESERVED_GPUS_LEFT_IDLE = NODES.error(
     "reserved-gpus-left-idle",
     "More GPUs are reserved than the workers use",
     why="They are paid for and left idle.",
-    fix="Write `bundle_per_worker=dict(GPU=1, CPU=1)` in place of `bundles`: Ray repeats it for every worker.",
+    fix="Write `bundle_per_worker=dict(GPU=1, CPU=1)` in place of `bundles`: Ray repeats it forevery worker.",
 )
 ACCELERATOR_WITHOUT_GPU = NODES.error(
     "accelerator-without-gpu",
     "A GPU is named for a model that runs on CPUs",
     why="Ray refuses the two together, and the application does not start.",
-    fix="Add `GPU=1` to the bundle of each worker, or take `accelerator_type` away.",
+    fix="Add `GPU=1` to the bundle of each worker, or remove `accelerator_type`.",
 )
 NO_NODE_WITH_THAT_GPU = NODES.error(
     "no-node-with-that-gpu",
     "No node has the GPU of the model",
-    why="Its replicas wait for a node for ever, and Ray does not call that a failure.",
+    why="Its replicas wait for a node forever, and Ray does not call that a failure.",
     fix="Set accelerator_type to the GPU of the worker nodes, or add a group of nodes that have it.",
 )
 TOO_FEW_NODES = NODES.error(
     "too-few-nodes",
     "The nodes cannot hold the replicas that the service starts with",
-    why="The service never runs: its replicas wait for a node for ever.",
+    why="The service never runs: its replicas wait for a node forever.",
     fix="Raise max_nodes, or lower min_replicas or num_replicas in serve.py.",
 )
 TOO_FEW_NODES_AT_PEAK = NODES.warning(
     "too-few-nodes-at-peak",
     "The nodes cannot hold as many replicas as autoscaling may ask for",
-    why="The replicas beyond that wait for a node for ever, and the service never has the capacity that the file "
-    "names.",
+    why="The replicas beyond that wait for a node forever, and the service never has the capacity that the file names.",
     fix="Raise max_nodes, or lower max_replicas in serve.py.",
 )
 TOO_FEW_NODES_FOR_ALL = NODES.warning(
     "too-few-nodes-for-all",
     "The nodes cannot hold the replicas of all models at their peak",
-    why="When both are busy, the last to scale up waits for a node for ever, and its requests with it.",
+    why="When both are busy, the last to scale up waits for a node forever, and its requests with it.",
     fix="Raise max_nodes by what the others need, lower max_replicas in serve.py, or give each its own group.",
 )
 TENSOR_PARALLEL_LARGER_THAN_A_NODE = NODES.error(
     "tensor-parallel-larger-than-a-node",
     "A tensor parallel group must be on one node and is larger",
-    why="With STRICT_PACK the replica waits for such a node for ever.",
+    why="With STRICT_PACK the replica waits for such a node forever.",
     fix="Lower tensor_parallel_size and raise pipeline_parallel_size, or take larger nodes.",
 )
 TENSOR_PARALLEL_OVER_NODES = NODES.warning(
@@ -593,7 +605,7 @@ CONTEXT_LONGER_THAN_MODEL = MEMORY.error(
 TENSOR_PARALLEL_DOES_NOT_DIVIDE_HEADS = MEMORY.error(
     "tensor-parallel-does-not-divide-heads",
     "The tensor parallel size does not divide the attention heads",
-    why="vLLM gives each GPU as many heads as every other, and refuses to start where that does not come out.",
+    why="vLLM gives each GPU as many heads as every other, and refuses to start where they cannot be divided so.",
     fix="Use a size that divides the heads.",
 )
 UNREADABLE_MODEL_FACTS = MEMORY.warning(
@@ -626,8 +638,8 @@ LIMIT_BELOW_TARGET = SCALING.error(
 QUEUE_LIMIT_WITHOUT_EFFECT = SCALING.error(
     "queue-limit-without-effect",
     "A limit of the queue has no effect",
-    why="Without it a replica takes 1,000,000,000 requests at a time, so none ever waits in a queue.",
-    fix="Set max_ongoing_requests, or take the limit of the queue away.",
+    why="Without max_ongoing_requests a replica takes 1,000,000,000 requests at a time, so none ever waits in a queue.",
+    fix="Set max_ongoing_requests, or remove the limit of the queue.",
 )
 REPLICAS_FIXED_AND_SCALED = SCALING.error(
     "replicas-fixed-and-scaled",
@@ -654,7 +666,7 @@ ENGINE_POLICY_WITHOUT_STATISTICS = SCALING.error(
     "Autoscaling follows the engine, whose statistics are off",
     why="There is nothing to follow: serving/autoscaling.py refuses to build the application, or the number of "
     "requests is followed instead.",
-    fix="Take disable_log_stats away, or write `autoscaling: requests`.",
+    fix="Remove disable_log_stats, or write `autoscaling: requests`.",
 )
 
 TIMEOUTS = Concern("timeouts")
@@ -740,13 +752,13 @@ DATA_PARALLEL_WITHOUT_ITS_BUILDER = LAYOUTS.error(
     "A data-parallel size is given to a builder that does not read it",
     why="It reserves tensor by pipeline parallel GPUs for a replica, whatever this says; only the builder for data "
     "parallelism makes groups of replicas.",
-    fix="Build it with build_dp_openai_app of ray.serve.llm, or take `data_parallel_size` away and scale replicas.",
+    fix="Build it with build_dp_openai_app of ray.serve.llm, or remove `data_parallel_size` and scale replicas.",
 )
 DATA_PARALLEL_WITHOUT_EXPERTS = LAYOUTS.error(
     "data-parallel-without-experts",
     "A model without experts is data parallel",
     why="vLLM refuses ranks of a model that has nothing to share out, and no replica starts.",
-    fix="Take data_parallel_size away and set num_replicas, or autoscaling: replicas of their own do better.",
+    fix="Remove data_parallel_size and set num_replicas, or autoscaling: replicas of their own do better.",
 )
 DATA_PARALLEL_SLICES_EXPERTS = LAYOUTS.warning(
     "data-parallel-slices-experts",
@@ -785,26 +797,13 @@ UNKNOWN_REQUEST_FIELD = PROBE.warning(
     "unknown-request-field",
     "A request of the probe has a field that vLLM does not know",
     why="vLLM ignores it, so the check does not test what it says.",
-    fix="Take it away.",
+    fix="Remove it.",
 )
 THINKING_BUDGET_REFUSED = PROBE.error(
     "thinking-budget-refused",
     "vLLM refuses the thinking budget of a request",
     why="The probe gets status 400 from a service that works, and the deploy counts as failed.",
-    fix="Set what vLLM needs for it, or take it away.",
-)
-MODEL_ID_TWICE = PROBE.error(
-    "model-id-twice",
-    "Two models have one id",
-    why="Requests tell models apart by it. Ray refuses to serve two of one id, and of two to choose from one is "
-    "never found.",
-    fix="Give each its own model_id.",
-)
-MODEL_NAME_DIFFERS_FROM_ITS_ID = PROBE.warning(
-    "model-name-differs-from-its-id",
-    "A model has another name in MODELS than its model_id",
-    why="`args` and commands go by the name, requests by the model_id: who knows one gets 404 for it.",
-    fix="Write the same for both.",
+    fix="Set what vLLM needs for it, or remove it.",
 )
 
 MONITORING = Concern("monitoring")
@@ -814,7 +813,7 @@ ENGINE_METRICS_OFF = MONITORING.warning(
     "The engine measures nothing",
     why="vLLM measures nothing then: the dashboard stays empty, and of the alerts only those on errors and replicas "
     "can fire.",
-    fix="Take it away: it is on by default.",
+    fix="Remove it: it is on by default.",
 )
 TRACES_NOT_A_COLLECTOR = MONITORING.error(
     "traces-not-a-collector",
@@ -826,14 +825,14 @@ TRACING_VARIABLE_WITHOUT_EFFECT = MONITORING.warning(
     "tracing-variable-without-effect",
     "A variable of tracing has no effect",
     why="Who reads the file believes that traces are sent as it says.",
-    fix="Take it away, and write where traces go in `args`.",
+    fix="Remove it, and write where traces go in `args`.",
 )
 TRACES_CONFIGURED_TWICE = MONITORING.warning(
     "traces-configured-twice",
     "Tracing is configured twice",
     why="Serve takes the exporter of `tracing_config`, and vLLM's spans go through it too: nothing arrives at the "
     "collector that `traces` names.",
-    fix="Take one of them away.",
+    fix="Remove one of them.",
 )
 
 README = Concern("the README")
@@ -869,7 +868,7 @@ IGNORE_WITHOUT_EFFECT = CHECKS.warning(
     "ignore-without-effect",
     "An entry of check-ignore.yaml silences nothing",
     why="It hides the next fault of its kind at that place, and its reason may no longer hold.",
-    fix="Take the entry out, or correct its place.",
+    fix="Remove the entry, or correct its place.",
 )
 
 RULES = {rule.id: rule for rule in list(globals().values()) if isinstance(rule, Rule)}

@@ -277,9 +277,9 @@ def test_a_readme_of_ones_own_is_no_fault(copied):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("max_ongoing_requests=8,", "Take it out: it belongs in deployment_config, which has it."),
+        ("max_ongoing_requests=8,", "Remove it: it belongs in deployment_config, which has it."),
         ("num_replicas=2,", "It belongs in deployment_config: move it there."),
-        ("max_replica=4,", "Take it out, or write one of: "),
+        ("max_replica=4,", "Remove it, or write one of: "),
     ],
 )
 def test_the_fix_of_a_misplaced_key_names_its_place_and_no_key_that_stands_beside_it(given, said, copied):

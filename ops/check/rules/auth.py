@@ -85,7 +85,7 @@ def variables(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def keys_of_vllm(files: ServiceFiles) -> Iterator[Finding]:
-    """Without direct streaming they have no effect at all, which dead_settings tells.
+    """Without direct streaming they have no effect at all, which dead_settings reports.
 
     Source: AuthenticationMiddleware of vLLM 0.27.
     """

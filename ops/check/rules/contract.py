@@ -49,7 +49,7 @@ def image(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def is_public(name: str) -> bool:
-    """Whether it is one of Anyscale's or Ray's own images, whose versions its name tells."""
+    """Whether it is one of Anyscale's or Ray's own images, whose names say their versions."""
     return name.startswith(("anyscale/", "rayproject/"))
 
 
@@ -92,7 +92,7 @@ def names(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def of_another_service(files: ServiceFiles, import_path: str) -> bool:
-    """Whether it is a module of another service that is there; what is not there, another check tells."""
+    """Whether it is a module of another service. Another check reports modules that do not exist."""
     folder, _, module = import_path.partition(":")[0].removeprefix("services.").partition(".")
     other = files.root / "services" / folder
     return import_path.startswith("services.") and other != files.folder and (other / f"{module}.py").is_file()
@@ -175,7 +175,7 @@ def not_served(files: ServiceFiles, asked: str, place: Place) -> Finding:
 
 
 def base_model(name: object) -> str:
-    """Of `base:adapter`, which is how requests name a LoRA adapter."""
+    """The base model of `base:adapter`, which is how requests name a LoRA adapter."""
     return str(name).partition(":")[0]
 
 

@@ -44,13 +44,13 @@ def of_vllms_own_server(name: str) -> Setting:
         "engine_kwargs",
         name,
         "it belongs to the process that `vllm serve` starts; under Ray, Serve's proxies and replicas listen",
-        "Take it away. Serve's own `http_options` and environment variables are for this.",
+        "Remove it. Serve's own `http_options` and environment variables are for this.",
     )
 
 
 def of_vllms_app(
     name: str,
-    instead: str = "Turn direct streaming on, or take it away.",
+    instead: str = "Turn direct streaming on, or remove it.",
     rule: Rule = registry.SETTING_WITHOUT_EFFECT,
 ) -> Setting:
     return Setting(
@@ -85,15 +85,13 @@ SETTINGS = [
         "Set `structured_outputs_config=dict(backend=...)` in the model's `engine_kwargs`.",
     ),
     unused_constant("RAYLLM_ENABLE_REQUEST_PROMPT_LOGS", "Set `enable_log_requests` in the model's `engine_kwargs`."),
-    unused_constant(
-        "RAYLLM_MAX_NUM_STOPPING_SEQUENCES", "Take it away: nothing limits the stop sequences of a request."
-    ),
+    unused_constant("RAYLLM_MAX_NUM_STOPPING_SEQUENCES", "Remove it: nothing limits the stop sequences of a request."),
     unused_constant("RAYLLM_HOME_DIR", "Set HF_HOME: that is where models are downloaded to."),
     Setting(
         "env_vars",
         "RAY_SERVE_LLM_ROUTER_HTTP_TIMEOUT",
         "Ray's OpenAiIngress reads it, and with direct streaming there is none",
-        "Take it away, and set RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S if a request is to time out.",
+        "Remove it, and set RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S if a request is to time out.",
         only="with direct streaming",
     ),
     Setting(
@@ -108,10 +106,10 @@ SETTINGS = [
         "env_vars",
         "VLLM_SERVER_DEV_MODE",
         "it adds routes to vLLM's own app, and without direct streaming Ray's OpenAiIngress answers in its place",
-        "Turn direct streaming on, or take it away.",
+        "Turn direct streaming on, or remove it.",
         only="without direct streaming",
     ),
-    Setting("env_vars", "VLLM_USE_V1", "vLLM has one engine only, and no longer reads it", "Take it away."),
+    Setting("env_vars", "VLLM_USE_V1", "vLLM has one engine only, and no longer reads it", "Remove it."),
     Setting(
         "env_vars",
         "VLLM_ATTENTION_BACKEND",
@@ -147,7 +145,7 @@ SETTINGS = [
         "experimental_configs",
         "dp_size_per_node",
         "an example in Ray's documentation has it, and no code reads it",
-        "Take it away: Ray packs the replicas of a data-parallel group onto as few nodes as it can.",
+        "Remove it: Ray packs the replicas of a data-parallel group onto as few nodes as it can.",
     ),
     Setting(
         "model_loading_config",
@@ -174,33 +172,33 @@ SETTINGS = [
         "engine_kwargs",
         "tool_parser_plugin",
         "`vllm serve` imports the plugin before it starts the engine; Ray does not, and its parsers stay unknown",
-        "Take it away. Import the module with the parser in a `server_cls` of your own.",
+        "Remove it. Import the module with the parser in a `server_cls` of your own.",
         rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "reasoning_parser_plugin",
         "`vllm serve` imports the plugin in the process that answers; Ray does not, and its parsers stay unknown",
-        "Take it away. Import the module with the parser in a `server_cls` of your own.",
+        "Remove it. Import the module with the parser in a `server_cls` of your own.",
         rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "max_parallel_loading_workers",
         "vLLM itself says that it is not supported and ignored",
-        "Take it away. `load_format` chooses how weights are read.",
+        "Remove it. `load_format` chooses how weights are read.",
     ),
     Setting(
         "engine_kwargs",
         "device_ids",
         "it has no effect beside Ray's executor: Ray chooses the GPUs",
-        "Take it away, and reserve GPUs with `placement_group_config`.",
+        "Remove it, and reserve GPUs with `placement_group_config`.",
     ),
     Setting(
         "engine_kwargs",
         "aggregate_engine_logging",
         "Ray starts the engine without passing it on",
-        "Take it away.",
+        "Remove it.",
     ),
     *map(
         of_vllms_own_server,

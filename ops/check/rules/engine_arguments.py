@@ -17,7 +17,7 @@ from ops.project.service_files import ServiceFiles
 
 Fields = dict[str, dataclasses.Field]
 LONG = 20
-"""Of more choices than that only the nearest is told."""
+"""A message lists no more choices than this; beyond that it names the nearest."""
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def unknown(
         registry.UNKNOWN_ENGINE_ARGUMENT,
         place_of(name),
         what=f"`{holder}` has `{name}`, which the installed vLLM does not know.",
-        fix=instead(name, sorted(free), "Take it away, or see what replaced it in vLLM's release notes."),
+        fix=instead(name, sorted(free), "Remove it, or see what replaced it in vLLM's release notes."),
     )
 
 
@@ -196,7 +196,7 @@ def structure_of(field: dataclasses.Field) -> type | None:
 
 @functools.cache
 def open_choices() -> dict[str, list[str]]:
-    """Of the fields whose type would let any text pass, and of those that vLLM reads by the names of an enumeration."""
+    """The choices of fields whose type allows any text, and of fields that vLLM reads as names of an enumeration."""
     from vllm.config.mamba import MambaBackendEnum
     from vllm.config.model import ModelImpl, TokenizerMode
     from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS

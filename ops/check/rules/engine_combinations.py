@@ -165,7 +165,7 @@ def eager(files: ServiceFiles, model: Model) -> Iterator[Finding]:
                 model.place("engine_kwargs", *way),
                 what=f"`{'.'.join(way)}` is set beside `enforce_eager`.",
                 why="`enforce_eager` turns torch.compile and CUDA graphs off, whatever this says; tokens come slower.",
-                fix="Take one of the two away. In production `enforce_eager` is seldom meant.",
+                fix="Remove one of the two. In production `enforce_eager` is seldom meant.",
             )
 
 

@@ -62,7 +62,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
     for variable in variables(files):
         name, known = variable.name, set()
-        if ("env_vars", name) in dead_settings.BY_NAME:  # told already
+        if ("env_vars", name) in dead_settings.BY_NAME:  # reported already
             continue
         if name.startswith("VLLM_"):
             reader, known = "vLLM", set(vllm.envs.environment_variables)
@@ -76,8 +76,8 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             files,
             registry.UNKNOWN_VARIABLE,
             variable.place,
-            what=f"{name} is no variable that {reader} reads.",
-            fix=instead(name, known, "Take it away.", likeness=0.8),  # most of them are alike
+            what=f"{name} is not a variable that {reader} reads.",
+            fix=instead(name, known, "Remove it.", likeness=0.8),  # most of them are alike
         )
 
 

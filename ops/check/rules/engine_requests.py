@@ -63,6 +63,6 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
                 files,
                 registry.UNKNOWN_REQUEST_FIELD,
                 files.probe.place("checks", index, "request", name),
-                what=f"`{name}` is no field of a request to {route}.",
-                fix=instead(str(name), fields, "Take it away."),
+                what=f"`{name}` is not a field of a request to {route}.",
+                fix=instead(str(name), fields, "Remove it."),
             )

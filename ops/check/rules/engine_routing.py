@@ -31,7 +31,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def builds(files: ServiceFiles) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The arguments of each call that builds the application, and what tells the place of one."""
+    """The arguments of each call that builds the application, and a function from an argument to its place."""
     for build in files.serve.built:
         if build.function.endswith("openai_app"):
             yield build.arguments, lambda name, build=build: place_of_argument(build, name)
@@ -40,7 +40,7 @@ def builds(files: ServiceFiles) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def place_of_argument(build: Build, name: str) -> Place:
-    """Of a keyword of the call, or a key of the dict that is its argument."""
+    """The place of a keyword of the call, or of a key in the dict that it gets."""
     file = SourceFile.of(build.place.file)
     call = file.call_at(build.place.line)
     for node in [call, *getattr(call, "args", [])]:
@@ -74,7 +74,7 @@ def ingress_settings(files: ServiceFiles, arguments: dict[str, Any], place_of: A
                     place_of(name),
                     what=f"`{name}` is set with direct streaming, which has no ingress deployment.",
                     why=refused,
-                    fix="Take it away: `deployment_config` of the model is for its replicas. Or turn direct streaming "
+                    fix="Remove it: `deployment_config` of the model is for its replicas. Or turn direct streaming "
                     f"off: take {DIRECT_STREAMING} out of `env_vars`.",
                 )
         if several:

@@ -15,8 +15,9 @@ from ops.sizing.fit import Fit, fits, heads_fault, look
 from ops.sizing.memory.engine import GIB
 
 TYPICAL_TOKENS = 1500
-"""Of a request with its answer; guess: a conversation of 1,000 tokens and an answer of 500. A service that cannot hold
-as many of these as its autoscaling aims at would preempt all day. Few services could hold as many of max_model_len."""
+"""Tokens of a request with its answer; guess: a conversation of 1,000 tokens and an answer of 500. A service
+that cannot hold as many of these as its autoscaling aims at would preempt all day. Few services could hold as many of
+max_model_len."""
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:

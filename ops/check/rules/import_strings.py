@@ -22,7 +22,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
                 yield make_finding(
                     files,
                     registry.ROUTER_OR_POLICY_NOT_IMPORTABLE,
-                    model.place("deployment_config"),  # where LLMConfig's refusal is told, which this says better
+                    model.place("deployment_config"),  # the place of LLMConfig's own refusal, which this says better
                     what=f"`{way[-1]}` names {name}, which cannot be imported: {error}.",
                 )
 

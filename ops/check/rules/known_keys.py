@@ -63,11 +63,11 @@ BESIDES = {
     # Turns gRPC on: PrivateServiceSDK._build_grpc_protocol_config.
     "gRPCOptionsSchema": ("service_names",),
 }
-"""Keys that are read and are no field of the class."""
+"""Keys that are read without being fields of the class."""
 
 
 def of(kind: type) -> Known:
-    """Those of a dataclass or pydantic model, and of the ones that its fields hold."""
+    """The keys of a dataclass or pydantic model, and of those that its fields hold."""
     if dataclasses.is_dataclass(kind):
         annotations, refused = typing.get_type_hints(kind), True
         names = [field.name for field in dataclasses.fields(kind)]
@@ -79,7 +79,7 @@ def of(kind: type) -> Known:
 
 
 def kinds(annotation: Any) -> list[Known]:
-    """Those of each class in an annotation that has a fixed set of keys."""
+    """The keys of each class in an annotation that has a fixed set of keys."""
     if arguments := typing.get_args(annotation):
         return [known for argument in arguments for known in kinds(argument)]
     if not isinstance(annotation, type):
@@ -137,7 +137,7 @@ PLAIN_DICTS: dict[str, Callable[[], Known]] = {
 
 @functools.cache
 def service() -> Known:
-    """Those of a service.yaml; what the SDK hands on as it is has the keys that Serve reads."""
+    """The keys of a service.yaml; what the SDK hands on unchanged has the keys that Serve reads."""
     from anyscale.service.models import ServiceConfig
     from ray.serve.schema import ServeDeploySchema
 
@@ -147,7 +147,7 @@ def service() -> Known:
 
 @functools.cache
 def model() -> Known:
-    """Those of an LLMConfig; engine_kwargs has any, because they are vLLM's."""
+    """The keys of an LLMConfig; engine_kwargs may have any, because they are vLLM's."""
     from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
 
     return of(LLMConfig)
@@ -155,7 +155,7 @@ def model() -> Known:
 
 @functools.cache
 def openai_app() -> Known:
-    """Those of the args of `ray.serve.llm:build_openai_app`."""
+    """The keys of the args of `ray.serve.llm:build_openai_app`."""
     from ray.serve.llm import LLMServingArgs
 
     return of(LLMServingArgs)
@@ -207,7 +207,7 @@ def instead(key: Any, options: Iterable[str], given: Iterable[Any] = ()) -> str:
     """
     free = sorted(set(options) - set(given))
     close = nearest(key, free)
-    return f"Write {close}." if close else f"Take it out, or write one of: {', '.join(free)}."
+    return f"Write {close}." if close else f"Remove it, or write one of: {', '.join(free)}."
 
 
 def where_it_belongs(key: Any, root: Known, data: Any) -> str:
@@ -220,7 +220,7 @@ def where_it_belongs(key: Any, root: Known, data: Any) -> str:
     names = [dotted(holder) or "the top level" for holder in holders]
     for holder, name in zip(holders, names, strict=True):
         if is_given(key, data, holder):
-            return f"Take it out: it belongs in {name}, which has it."
+            return f"Remove it: it belongs in {name}, which has it."
     return f"It belongs in {' or '.join(names[:2])}: move it there." if names else ""
 
 

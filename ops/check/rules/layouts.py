@@ -19,9 +19,9 @@ from ops.project.service_files import ServiceFiles
 
 ROLES = {"prefill": ("kv_producer", "kv_both"), "decode": ("kv_consumer", "kv_both")}
 PORT_BASES = {"prefill": 20000, "decode": 22000}
-"""Of NIXL_SIDE_CHANNEL_PORT_BASE, where it is not set: NixlConnectorBackend and PDServingArgs."""
+"""Default of NIXL_SIDE_CHANNEL_PORT_BASE for each side. Source: NixlConnectorBackend and PDServingArgs."""
 CONNECTORS = ("NixlConnector", "LMCacheConnectorV1", "MultiConnector", "MoRIIOConnector")
-"""That Ray gives ports and names to: BUILTIN_BACKENDS of kv_transfer/factory.py."""
+"""The connectors that Ray gives ports and names to: BUILTIN_BACKENDS of kv_transfer/factory.py."""
 SIDE_CHANNEL = ("VLLM_NIXL_SIDE_CHANNEL_PORT", "VLLM_NIXL_SIDE_CHANNEL_HOST")
 ALIKE = (
     "dtype",
@@ -98,7 +98,7 @@ def transfer(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[Fin
 
 
 def differences(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[Finding]:
-    """Of the two sides, in what must be the same."""
+    """What must be the same on both sides, and differs."""
     if prefill.id != decode.id or prefill.source != decode.source:
         key = "model_id" if prefill.id != decode.id else "model_source"
         yield make_finding(
@@ -142,7 +142,7 @@ def port_base(model: Model, side: str) -> int | None:
 
 
 def ports(model: Model) -> int:
-    """That the replicas of a model take beyond the first: each worker one, a data-parallel rank every second."""
+    """The ports from the base that a model uses: one for each worker, every second one for data-parallel ranks."""
     tensor, pipeline_parallel = parallel(model)
     ranks = data_parallel(model)
     return 2 * ranks * tensor if ranks > 1 else most_replicas(model) * tensor * pipeline_parallel
@@ -182,7 +182,7 @@ def side_channel(files: ServiceFiles, model: Model) -> Iterator[Finding]:
                 why="Two on one node take the same port, and the second does not start."
                 if variable.name.endswith("PORT")
                 else "All replicas tell the others the same address, and KV caches are asked for at the wrong node.",
-                fix="Take it out: Ray gives each replica its own.",
+                fix="Remove it: Ray gives each replica its own.",
             )
 
 

@@ -62,7 +62,7 @@ def tracing_variables(files: ServiceFiles) -> Iterator[Finding]:
             registry.TRACING_VARIABLE_WITHOUT_EFFECT,
             variable.place,
             what=f"`{variable.name}` has no effect: {because}.",
-            fix=f"Take it away, and write where they go in `args`, such as traces: {trace_endpoint.EXAMPLE}.",
+            fix=f"Remove it, and write where they go in `args`, such as traces: {trace_endpoint.EXAMPLE}.",
         )
 
 

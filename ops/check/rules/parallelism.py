@@ -22,7 +22,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def workers(model: Model) -> float | None:
-    """How many workers the engine starts; None where a size is no number."""
+    """How many workers the engine starts; None where a size is not a number."""
     engine, product = mapping(model.engine), 1
     for name in PARALLEL_SIZES:
         size = number(engine.get(name, 1))
@@ -77,7 +77,7 @@ def executor(files: ServiceFiles, model: Model) -> Iterator[Finding]:
             model.place("engine_kwargs", "nnodes"),
             what=f"`nnodes` is {engine['nnodes']}.",
             why="vLLM refuses more than one beside Ray's executor, and no replica starts.",
-            fix="Take it away: Ray places the workers on nodes by `placement_group_config`.",
+            fix="Remove it: Ray places the workers on nodes by `placement_group_config`.",
         )
 
 
@@ -90,7 +90,7 @@ def placement_group(files: ServiceFiles, model: Model) -> Iterator[Finding]:
             model.place("placement_group_config", "bundles"),
             what="`placement_group_config` has both `bundle_per_worker` and `bundles`.",
             why="Ray refuses the configuration, and the application does not start.",
-            fix="Keep `bundle_per_worker`: Ray repeats it for every worker.",
+            fix="Keep `bundle_per_worker`: Ray repeats it forevery worker.",
         )
 
 

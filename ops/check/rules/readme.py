@@ -106,7 +106,7 @@ def gpus(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def gpus_of(model: Model) -> str | None:
-    """Those of a stage of a replica or of a group of ranks, such as `8 L40S`; None where it names no GPU."""
+    """The GPUs of a pipeline stage or of a group of ranks, such as `8 L40S`; None where the model names no GPU."""
     kind = model.config.get("accelerator_type")
     return f"{parallel(model)[0] * data_parallel(model)} {kind}" if kind else None
 

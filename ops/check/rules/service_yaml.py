@@ -21,7 +21,7 @@ from ops.project.yaml_file import YamlFile
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
-    """Those that need neither the Anyscale SDK nor Ray."""
+    """The findings that need neither the Anyscale SDK nor Ray."""
     for file in (files.yaml, files.probe):
         yield from unreadable(files, file)
         yield from duplicate_keys(files, file)
@@ -34,7 +34,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    """Those that need the Anyscale SDK or Ray, but not vLLM."""
+    """The findings that need the Anyscale SDK or Ray, but not vLLM."""
     if not isinstance(files.yaml.data, dict):
         return
     yield from unknown_keys(files)
@@ -87,7 +87,7 @@ def local_paths(file: YamlFile) -> Iterator[tuple[Way, str]]:
 
 
 def unknown_keys(files: ServiceFiles) -> Iterator[Finding]:
-    """At every level of service.yaml, and of the LLMConfigs in serve.py."""
+    """Unknown keys at every level of service.yaml, and of the LLMConfigs in serve.py."""
     read: list[tuple[Any, Known, Callable[[Way], Place]]] = [
         (files.yaml.data, known_keys.service(), lambda way: files.yaml.place(*map_keys(way)))
     ]
@@ -107,7 +107,7 @@ def unknown_keys(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def map_keys(way: Way) -> Way:
-    """With every key as it is written: YAML reads some, such as on or 1, as no text."""
+    """The way with every key as it is written: YAML reads some, such as on or 1, as other types."""
     return tuple(key if isinstance(key, int) and not isinstance(key, bool) else str(key) for key in way)
 
 

@@ -1,4 +1,4 @@
-"""Environment variables that are none: names that a shell does not take, and values that are not text."""
+"""Environment variables with names that a shell does not take, or values that are not text."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Of an environment variable, as POSIX has it."""
+"""The name of an environment variable, as POSIX defines it."""
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def mappings(files: ServiceFiles) -> list[tuple[Callable[[str], Place], dict]]:
-    """Every mapping of environment variables, and what tells the place of each variable."""
+    """Every mapping of environment variables, and a function from a variable to its place."""
     found: list[tuple[Callable[[str], Place], Any]] = [
         (lambda name: files.yaml.place("env_vars", name), files.env_vars),
     ]
@@ -51,7 +51,7 @@ def name_finding(files: ServiceFiles, place: Place, name: Any) -> Iterator[Findi
             files,
             registry.INVALID_ENV_VAR_NAME,
             place,
-            what=f"`{name}` is no name of an environment variable.",
+            what=f"`{name}` cannot be the name of an environment variable.",
         )
 
 

@@ -18,11 +18,11 @@ from ops.project.serve_py import Recorded
 from ops.project.service_files import ServiceFiles
 
 BUILDER = "def app(args: AppArgs) -> Application"
-"""As in every serve.py here."""
+"""The signature of the builder in every serve.py of the template."""
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
-    """What a run of serve.py without Ray tells."""
+    """The findings of a run of serve.py without Ray."""
     badly_formed = list(form(files))
     if badly_formed or files.application.get("import_path", "").startswith("ray."):
         yield from badly_formed
@@ -37,7 +37,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    """What only an import with Ray tells, where the run without it went well."""
+    """The findings that only an import with Ray can make, where the run without it succeeded."""
     if list(quick_findings(files)):
         return
     module_name, _, name = files.application["import_path"].partition(":")
@@ -93,7 +93,7 @@ def not_imported(files: ServiceFiles, error: str, place: Place | None) -> Findin
 
 
 def refuses_a_model(error: Exception) -> bool:
-    """Whether an LLMConfig is refused, which is told for each of its fields."""
+    """Whether an LLMConfig is refused; refused-by-llm-config reports each of its fields."""
     return isinstance(error, ValidationError) and error.title == "LLMConfig"
 
 
@@ -117,7 +117,7 @@ def not_a_builder(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
         what = f"{module} has no {name}."
     elif not isinstance(builder, FunctionType):
         kind = "class" if isinstance(builder, type) else type(builder).__name__
-        what = f"{import_path} is no function but a {kind}."
+        what = f"{import_path} is not a function but a {kind}."
     elif (number := len(inspect.signature(builder).parameters)) != 1:
         yield make_finding(
             files,
@@ -157,7 +157,7 @@ def arguments(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
 
 class Fault(NamedTuple):
     key: str
-    """Of the argument; empty where it is not known which."""
+    """The argument's; empty where it is not known which argument it is."""
     message: str
     fix: str
 

@@ -110,5 +110,5 @@ def start(files: ServiceFiles, model: Model) -> Iterator[Finding]:
 
 
 def round_up(duration_s: float) -> int:
-    """To ten minutes."""
+    """The next multiple of ten minutes."""
     return math.ceil(duration_s / 600) * 600

@@ -11,8 +11,8 @@ from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 
 LARGEST_BYTES = 100 * 1024 * 1024
-"""Of all other files together. Guess: the SDK has no limit; it reads the whole into memory, and every node of the
-cluster downloads it before a replica starts."""
+"""The limit for all other files together. Guess: the SDK has no limit; it reads the whole into memory, and every
+node of the cluster downloads it before a replica starts."""
 DOTENV_TEMPLATES = (".example", ".sample", ".template")
 WEIGHTS = (".safetensors", ".gguf")
 SLOW = "It is uploaded at every deploy, and every node of the cluster downloads it before a replica starts."
@@ -24,7 +24,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
         yield from code_left_out(files, [])
     if not working_dir or not isinstance(working_dir, str) or "://" in working_dir:
         return
-    if not (files.root / working_dir).is_dir():  # service_yaml tells that
+    if not (files.root / working_dir).is_dir():  # service_yaml reports that
         return
     excludes = files.yaml.get("excludes")
     patterns = [pattern for pattern in excludes if isinstance(pattern, str)] if isinstance(excludes, list) else []
@@ -64,7 +64,7 @@ def dotenv_files(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
 
 
 def secrets(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
-    """Those in the folder of the service are told by service_yaml_secrets, which looks at files not uploaded too."""
+    """Secrets outside the folder of the service; service_yaml_secrets reports those inside it."""
     for path in paths:
         if not path.is_relative_to(files.folder):
             yield from service_yaml_secrets.in_file(files, path)
@@ -97,7 +97,7 @@ def large(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
 
 
 def largest_folder(files: ServiceFiles, paths: list[Path]) -> str:
-    """Or file: of those at the root."""
+    """The folder or file at the root with the most bytes in it."""
     sizes: dict[str, int] = {}
     for path in paths:
         name = path.relative_to(files.root).parts[0] if path.is_relative_to(files.root) else str(path.parent)
