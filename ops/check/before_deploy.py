@@ -1,8 +1,8 @@
-"""No deploy of what has findings, unless each is named: a mistake costs nothing here, and minutes of GPUs there."""
+"""No deploy of what has errors, unless each is named: a mistake costs nothing here, and minutes of GPUs there."""
 
 from collections.abc import Collection
 
-from ops.check import run
+from ops.check import registry, run
 from ops.check.finding import Finding
 from ops.console.cli import CommandError, err
 from ops.project.catalogue import ROOT, Service
@@ -12,21 +12,26 @@ def refuse_findings(service: Service, forced: Collection[str]) -> None:
     """Check a service, and print what is found.
 
     Args:
-        forced: kinds of findings to deploy in spite of.
+        forced: ids of the rules whose errors do not stop the deploy.
 
     Raises:
-        CommandError: there are others than those.
+        CommandError: there are errors of other rules, or one of those ids does not exist.
     """
-    findings = run.check(ROOT, [service.folder]).findings
-    for finding in findings:
+    for rule in forced:
+        registry.find(rule)
+    result = run.check(ROOT, [service.folder])
+    for finding in result.findings:
         err.print(line(finding, finding.check in forced), markup=False)
-    standing = sorted({finding.check for finding in findings} - set(forced))
+    for silenced in result.silenced:
+        err.print(f"silenced: {silenced.finding.check} at {silenced.finding.file}: {silenced.reason}", markup=False)
+    standing = sorted({finding.check for finding in result.errors} - set(forced))
     if standing:
         raise CommandError(
-            f"{service.name} has findings; nothing was changed. Mend them (scripts/check {service.name}), or deploy "
+            f"{service.name} has errors; nothing was changed. Fix them (scripts/check {service.name}), or deploy "
             f"it all the same: {' '.join(f'--force {check}' for check in standing)}"
         )
 
 
 def line(finding: Finding, forced: bool) -> str:
-    return f"{finding.file}:{finding.line}  {finding.check}{' (forced)' if forced else ''}: {finding.what}"
+    place = f"{finding.file}:{finding.line}"
+    return f"{place}  {finding.severity} {finding.check}{' (forced)' if forced else ''}: {finding.what}"

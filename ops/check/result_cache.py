@@ -32,7 +32,7 @@ def write(root: Path, folder: Path, findings: list[Finding]) -> None:
 
 
 def fingerprint(root: Path, folder: Path) -> str:
-    """Of the files of a service and of its imports, of the checks, and of the packages that they ask."""
+    """A hash of the files of a service and of its imports, of the checks, and of the packages that they ask."""
     digest = hashlib.sha256(str([folder.relative_to(root), *map(version, PACKAGES)]).encode())
     folders = (folder, root / "serving", root / "laptop", Path(__file__).parent)
     files = [file for one in folders for file in sorted(one.rglob("*")) if file.is_file() and file.suffix != ".pyc"]

@@ -9,8 +9,9 @@ from types import ModuleType
 
 from pydantic import BaseModel
 
-from ops.check import result_cache
+from ops.check import ignore_file, registry, result_cache
 from ops.check.finding import Finding, NotChecked
+from ops.check.ignore_file import Silenced
 from ops.check.rules import (
     auth,
     contract,
@@ -55,8 +56,16 @@ SLOW: list[list[Check]] = [
 """These compare with what is installed. The first group imports the Anyscale SDK and Ray Serve, the second vLLM, at the
 same time in two processes: imports are most of what these checks take."""
 
-GENERAL = {"refused-value", "refused-by-llm-config", "args-do-not-fit", "another-image"}
-"""What another finding of the same line, if there is one, says better: most are the words of Ray or the SDK."""
+GENERAL = {
+    rule.id
+    for rule in (
+        registry.REFUSED_VALUE,
+        registry.REFUSED_BY_LLM_CONFIG,
+        registry.ARGS_DO_NOT_FIT,
+        registry.IMAGE_OF_OTHER_VERSIONS,
+    )
+}
+"""What another error of the same line, if there is one, says better: most are the words of Ray or the SDK."""
 NEVER = (
     "the cloud, its quota and prices; whether the weights are there, and HF_TOKEN may read them; what an image holds"
 )
@@ -69,7 +78,17 @@ WHEN_FAST = (
 
 class CheckResult(BaseModel):
     findings: list[Finding]
+    silenced: list[Silenced]
+    """Findings that services/check-ignore.yaml silences; they are not in `findings`."""
     not_checked: list[NotChecked]
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "warning"]
 
 
 def check(root: Path, folders: list[Path], fast: bool = False) -> CheckResult:
@@ -79,11 +98,22 @@ def check(root: Path, folders: list[Path], fast: bool = False) -> CheckResult:
         root: of the repository.
         folders: of the services.
         fast: leave out what takes longer than a moment; the result says that it was.
+
+    Raises:
+        CommandError: services/check-ignore.yaml cannot be used.
     """
+    entries = ignore_file.read(root)
     files = [ServiceFiles(root, folder) for folder in folders]
     findings = [] if fast else slow(root, folders)
     findings += [finding for service in files for finding in run(QUICK, service)]
-    return CheckResult(findings=once(findings), not_checked=[*unknown(files), *always(fast)])
+    sorted_out = ignore_file.sort(once(findings), entries)
+    # Without the slow checks an entry may only seem to silence nothing.
+    stale = [] if fast else ignore_file.stale(root, folders, entries, sorted_out.unused)
+    return CheckResult(
+        findings=sorted_out.standing + stale,
+        silenced=sorted_out.silenced,
+        not_checked=[*unknown(files), *always(fast)],
+    )
 
 
 def slow(root: Path, folders: list[Path]) -> list[Finding]:
@@ -131,6 +161,7 @@ def once(findings: Iterable[Finding]) -> list[Finding]:
     first: dict[tuple[str, int, str], Finding] = {}
     for finding in findings:
         first.setdefault((finding.file, finding.line, finding.check), finding)
-    said_better = {(finding.file, finding.line) for finding in first.values() if finding.check not in GENERAL}
+    specific = [finding for finding in first.values() if finding.check not in GENERAL and finding.severity == "error"]
+    said_better = {(finding.file, finding.line) for finding in specific}
     kept = [key for key in sorted(first) if key[2] not in GENERAL or key[:2] not in said_better]
     return [first[key] for key in kept]

@@ -70,5 +70,7 @@ def limits_of(key: ApiKey) -> list[tuple[str, int | None]]:
     return [("requests per minute", key.requests_per_minute), ("tokens per day", key.tokens_per_day)]
 
 
+VERBS = {"new": new, "list": show, "remove": remove}
+
 if __name__ == "__main__":
-    cli.run("scripts/keys", {"new": new, "list": show, "remove": remove})
+    cli.run("scripts/keys", VERBS)

@@ -24,16 +24,21 @@ class Failed(Exception):
     """What a command began did not come out well, in sentences: it changed something, and ends with status 1."""
 
 
+def app_of(command: Callable | dict[str, Callable]) -> typer.Typer:
+    """The typer app of one command, or of several by the word that says which."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    for word, one in command.items() if isinstance(command, dict) else [(None, command)]:
+        app.command(word)(one)
+    return app
+
+
 def run(name: str, command: Callable | dict[str, Callable]) -> None:
     """Run a typer command as `name`; what it raises is printed, with `--json` as JSON too, and ends it.
 
     Several commands are given by the word that follows `name` and says which.
     """
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    for word, one in command.items() if isinstance(command, dict) else [(None, command)]:
-        app.command(word)(one)
     try:
-        app(prog_name=name)
+        app_of(command)(prog_name=name)
     except (CommandError, Failed) as error:
         err.print(f"Error: {error}", style="red", markup=False)
         if "--json" in sys.argv:

@@ -24,7 +24,7 @@ StartTimeoutOption = Annotated[
 ]
 ForceOption = Annotated[
     list[str] | None,
-    typer.Option("--force", help="A kind of finding of scripts/check to deploy in spite of. Can be repeated."),
+    typer.Option("--force", help="A rule of scripts/check whose errors do not stop it. Can be repeated."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")]

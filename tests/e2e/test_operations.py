@@ -137,25 +137,28 @@ def test_a_secret_that_is_not_there_stops_a_deploy(staged, control_plane, name):
     assert control_plane.applies() == before
 
 
-def test_findings_stop_a_deploy_unless_each_is_named(staged, control_plane, name):
+def test_errors_stop_a_deploy_unless_each_is_named_and_warnings_do_not(staged, control_plane, name):
     before = control_plane.applies()
-    readme, slo = staged.repository / "README.md", staged.repository / "services" / "small_size_llm" / "slo.yaml"
-    text, promised = readme.read_text(), slo.read_text()
-    readme.write_text(text.replace("| 1 L4 |", "| 2 L4 |"))
+    folder = staged.repository / "services" / "small_size_llm"
+    serve, yaml, slo = (folder / file for file in ("serve.py", "service.yaml", "slo.yaml"))
+    written = {file: file.read_text() for file in (serve, yaml, slo)}
+    serve.write_text(written[serve].replace("TOOLS = dict(", "TOOLS = dict(temperature=0, "))
+    yaml.write_text(written[yaml].replace('HARD_STOP_AFTER_S: "600"', 'HARD_STOP_AFTER_S: "60"'))
     slo.unlink()
     words = ("deploy", SERVICE, "--name", name)
     try:
         refused = staged.run(*words, "--yes")
-        one_named = staged.run(*words, "--yes", "--force", "readme-differs")
-        all_named = staged.run(*words, "--force", "readme-differs", "--force", "no-slo")
+        one_named = staged.run(*words, "--yes", "--force", "unknown-engine-argument")
+        all_named = staged.run(*words, "--force", "unknown-engine-argument", "--force", "proxy-cuts-streams")
     finally:
-        readme.write_text(text)
-        slo.write_text(promised)
+        for file, text in written.items():
+            file.write_text(text)
     assert [refused.returncode, one_named.returncode] == [2, 2]
-    assert "README.md:" in refused.stderr
-    assert "--force no-slo --force readme-differs" in refused.stderr
-    assert "--force no-slo" in one_named.stderr
-    assert "--force readme-differs" not in one_named.stderr
+    assert "serve.py:" in refused.stderr
+    assert "warning no-slo" in refused.stderr
+    assert "--force proxy-cuts-streams --force unknown-engine-argument" in refused.stderr
+    assert "--force proxy-cuts-streams" in one_named.stderr
+    assert "--force unknown-engine-argument" not in one_named.stderr
     assert "Pass --yes" in all_named.stderr, "it did not come to the question whether to deploy"
     assert control_plane.applies() == before
 

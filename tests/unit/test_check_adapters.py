@@ -28,15 +28,15 @@ FAULTS = [
         SERVE,
         "max_num_adapters_per_replica=32,",
         "max_num_adapters_per_replica=4,",
-        "adapters-never-used",
+        "adapter-slots-never-used",
         "max_loras=8,",
     ),
-    Fault("more at once than in memory", SERVE, CPU_LORAS, "max_cpu_loras=4,", "sizes", "max_loras=8,"),
+    Fault("more at once than in memory", SERVE, CPU_LORAS, "max_cpu_loras=4,", "size-above-its-limit", "max_loras=8,"),
     Fault(
         "no LoRA in the engine", SERVE, "enable_lora=True", "enable_lora=False", "needs-another-setting", "lora_config="
     ),
-    Fault("rank", SERVE, "max_lora_rank=16", "max_lora_rank=24", "engine-argument-value"),
-    Fault("colon", SERVE, 'model_id="llama-3.1-8b"', 'model_id="llama-3.1:8b"', "model-id"),
+    Fault("rank", SERVE, "max_lora_rank=16", "max_lora_rank=24", "invalid-engine-argument"),
+    Fault("colon", SERVE, 'model_id="llama-3.1-8b"', 'model_id="llama-3.1:8b"', "model-id-with-a-meaning"),
     Fault(
         "one ingress",
         SERVE,
@@ -45,7 +45,7 @@ FAULTS = [
         "one-ingress-replica",
         "return build(",
     ),
-    Fault("direct streaming", YAML, HAPROXY, HAPROXY + DIRECT, "direct-streaming", f"{SERVE}: lora_config="),
+    Fault("direct streaming", YAML, HAPROXY, HAPROXY + DIRECT, "direct-streaming-refused", f"{SERVE}: lora_config="),
     Fault(
         "adapters that are in no cloud",
         YAML,

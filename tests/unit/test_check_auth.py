@@ -22,7 +22,7 @@ FAULTS = [
         SERVE,
         LLAMA_TOOLS,
         f'{LLAMA_TOOLS}, api_key=["from somewhere"]',
-        "api-key-of-vllm",
+        "vllm-api-key-guards-some-routes",
         'api_key=["from',
     ),
     Fault(
@@ -30,7 +30,7 @@ FAULTS = [
         YAML,
         '  HF_TOKEN: ""',
         '  VLLM_API_KEY: ""\n  HF_TOKEN: ""',
-        "api-key-of-vllm",
+        "vllm-api-key-guards-some-routes",
         "VLLM_API_KEY",
     ),
     Fault(
@@ -47,7 +47,7 @@ FAULTS = [
         YAML,
         PROFILE,
         f"{PROFILE}      api_keys: env:CLIENTS\n",
-        "api-keys-variable",
+        "api-keys-variable-not-declared",
         "api_keys:",
     ),
     Fault(
@@ -55,7 +55,7 @@ FAULTS = [
         SERVE,
         LLAMA_TOOLS,
         f'{LLAMA_TOOLS}, middleware=["x.Y"]',
-        "dead-setting",
+        "ignored-setting",
         "middleware=",
         also=((YAML, DIRECT, ""),),
     ),

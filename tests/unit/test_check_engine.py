@@ -35,6 +35,7 @@ from vllm.parser import ParserManager
 from vllm.v1.executor import ray_utils
 
 from ops.check.finding import Finding
+from ops.check.registry import REFUSED_SETTING
 from ops.check.rules import engine
 from ops.check.rules.dead_settings import SETTINGS
 from ops.check.rules.engine_combinations import COMPILED, SAME_SETTING
@@ -85,7 +86,7 @@ def request(field: str, check: str, file: str = SMALL_PROBE) -> Fault:
 
 
 def placement(name: str, given: str, at: str = "") -> Fault:
-    return Fault(name, MEDIUM, PLACEMENT, f"placement_group_config={given},", "placement-group", at)
+    return Fault(name, MEDIUM, PLACEMENT, f"placement_group_config={given},", "placement-group-refused", at)
 
 
 def router(name: str, given: str, check: str, at: str = "", also: tuple[tuple[str, str, str], ...] = ()) -> Fault:
@@ -96,21 +97,21 @@ ARGUMENTS = [
     argument("misspelt argument", "max_model_length=8192", "unknown-engine-argument"),
     argument("argument of the command line", '**{"max-num-seqs": 8}', "unknown-engine-argument"),
     argument("argument of another version", "num_scheduler_steps=8", "unknown-engine-argument"),
-    argument("number in quotes", 'max_num_seqs="64"', "engine-argument-value"),
-    argument("size as on the command line", 'max_num_batched_tokens="8k"', "engine-argument-value"),
-    argument("true in quotes", 'enforce_eager="true"', "engine-argument-value"),
-    argument("number for true", "trust_remote_code=1", "engine-argument-value"),
-    argument("text for a list", 'allowed_media_domains="example.com"', "engine-argument-value"),
-    argument("per cent for a share", "gpu_memory_utilization=92", "engine-argument-value"),
-    argument("less than one", "max_num_seqs=0", "engine-argument-value"),
-    argument("dtype", 'dtype="bf16"', "engine-argument-value"),
-    argument("dtype of the KV cache", 'kv_cache_dtype="fp8_e4m4"', "engine-argument-value"),
-    argument("quantisation", 'quantization="auto-awq-v2"', "engine-argument-value"),
-    argument("load format", 'load_format="runai"', "engine-argument-value"),
-    argument("tokenizer mode", 'tokenizer_mode="mistal"', "engine-argument-value"),
-    argument("attention backend", 'attention_backend="FLASH_ATN"', "engine-argument-value"),
-    argument("LoRA rank", "enable_lora=True, max_lora_rank=20", "engine-argument-value"),
-    argument("within a dict", 'limit_mm_per_prompt=dict(image="8")', "engine-argument-value"),
+    argument("number in quotes", 'max_num_seqs="64"', "invalid-engine-argument"),
+    argument("size as on the command line", 'max_num_batched_tokens="8k"', "invalid-engine-argument"),
+    argument("true in quotes", 'enforce_eager="true"', "invalid-engine-argument"),
+    argument("number for true", "trust_remote_code=1", "invalid-engine-argument"),
+    argument("text for a list", 'allowed_media_domains="example.com"', "invalid-engine-argument"),
+    argument("per cent for a share", "gpu_memory_utilization=92", "invalid-engine-argument"),
+    argument("less than one", "max_num_seqs=0", "invalid-engine-argument"),
+    argument("dtype", 'dtype="bf16"', "invalid-engine-argument"),
+    argument("dtype of the KV cache", 'kv_cache_dtype="fp8_e4m4"', "invalid-engine-argument"),
+    argument("quantisation", 'quantization="auto-awq-v2"', "invalid-engine-argument"),
+    argument("load format", 'load_format="runai"', "invalid-engine-argument"),
+    argument("tokenizer mode", 'tokenizer_mode="mistal"', "invalid-engine-argument"),
+    argument("attention backend", 'attention_backend="FLASH_ATN"', "invalid-engine-argument"),
+    argument("LoRA rank", "enable_lora=True, max_lora_rank=20", "invalid-engine-argument"),
+    argument("within a dict", 'limit_mm_per_prompt=dict(image="8")', "invalid-engine-argument"),
     argument(
         "field of a structured argument",
         "compilation_config=dict(\n                cudagraph_capture_size=[1, 2],\n            )",
@@ -120,12 +121,12 @@ ARGUMENTS = [
     argument(
         "value in a structured argument",
         'structured_outputs_config=dict(\n                backend="xgramar",\n            )',
-        "engine-argument-value",
+        "invalid-engine-argument",
         'backend="xgramar"',
     ),
-    argument("structure that refuses", 'kv_transfer_config=dict(kv_connector="Nixl")', "engine-argument-value"),
+    argument("structure that refuses", 'kv_transfer_config=dict(kv_connector="Nixl")', "invalid-engine-argument"),
     argument("field of speculative_config", "speculative_config=dict(num_tokens=3)", "unknown-engine-argument"),
-    argument("method of speculation", 'speculative_config=dict(method="ngrams")', "engine-argument-value"),
+    argument("method of speculation", 'speculative_config=dict(method="ngrams")', "invalid-engine-argument"),
     Fault("tool call parser", SMALL, '"phi4_mini_json"', '"phi4_mini"', "unknown-parser"),
     Fault("reasoning parser", MEDIUM, 'reasoning_parser="qwen3"', 'reasoning_parser="qwen_3"', "unknown-parser"),
     Fault(
@@ -138,8 +139,20 @@ ARGUMENTS = [
 ]
 
 COMBINATIONS = [
-    Fault("colon in a model id", SMALL, 'model_id="phi-2"', 'model_id="phi-2:latest"', "model-id"),
-    Fault("two hyphens in a model id", SMALL, 'model_id="phi-2"', 'model_id="microsoft--phi-2"', "model-id"),
+    Fault(
+        "colon in a model id",
+        SMALL,
+        'model_id="phi-2"',
+        'model_id="phi-2:latest"',
+        "model-id-for-direct-streaming-only",
+    ),
+    Fault(
+        "two hyphens in a model id",
+        SMALL,
+        'model_id="phi-2"',
+        'model_id="microsoft--phi-2"',
+        "model-id-for-direct-streaming-only",
+    ),
     Fault("tool choice without a parser", SMALL, PHI, "max_model_len=8192", "needs-another-setting", "TOOLS = "),
     Fault(
         "parser without tool choice",
@@ -148,13 +161,13 @@ COMBINATIONS = [
         PHI,
         "needs-another-setting",
     ),
-    argument("output logs without request logs", "enable_log_outputs=True", "needs-another-setting"),
-    argument("LoRA rank without LoRA", "max_lora_rank=16", "needs-another-setting"),
+    argument("output logs without request logs", "enable_log_outputs=True", "setting-without-effect"),
+    argument("LoRA rank without LoRA", "max_lora_rank=16", "setting-without-effect"),
     argument("EPLB without expert parallelism", "enable_eplb=True", "needs-another-setting"),
     argument(
         "capture sizes twice",
         "cudagraph_capture_sizes=[1], compilation_config=dict(cudagraph_capture_sizes=[1])",
-        "set-twice",
+        "argument-set-twice",
     ),
     argument("eager, and captured", "enforce_eager=True, max_cudagraph_capture_size=64", "overridden-setting"),
     argument(
@@ -164,22 +177,24 @@ COMBINATIONS = [
         "compilation_config=",
     ),
     argument("memory twice", "kv_cache_memory_bytes=2**30, gpu_memory_utilization=0.9", "overridden-setting"),
-    argument("no statistics for the metrics", "disable_log_stats=True", "engine-metrics"),
-    argument("more sequences than tokens", "max_num_seqs=512, max_num_batched_tokens=256", "sizes"),
+    argument("no statistics for the metrics", "disable_log_stats=True", "metrics-without-statistics"),
+    argument("more sequences than tokens", "max_num_seqs=512, max_num_batched_tokens=256", "size-above-its-limit"),
     Fault(
         "no chunks, and a batch shorter than the context",
         SMALL,
         PHI,
         f"{PHI}, enable_chunked_prefill=False, max_num_batched_tokens=4096",
-        "sizes",
+        "size-above-its-limit",
     ),
-    argument("more adapters than fit the CPU", "enable_lora=True, max_loras=8, max_cpu_loras=4", "sizes"),
+    argument(
+        "more adapters than fit the CPU", "enable_lora=True, max_loras=8, max_cpu_loras=4", "size-above-its-limit"
+    ),
 ]
 
 PARALLELISM = [
-    argument("executor", 'distributed_executor_backend="mp"', "executor-backend"),
-    argument("nodes", "nnodes=2", "executor-backend"),
-    argument("data parallelism", "data_parallel_size=2", "data-parallel-size"),
+    argument("executor", 'distributed_executor_backend="mp"', "executor-refused"),
+    argument("nodes", "nnodes=2", "executor-refused"),
+    argument("data parallelism", "data_parallel_size=2", "data-parallel-without-its-builder"),
     placement("bundles twice", "dict(\n        bundle_per_worker=dict(GPU=1),\n        bundles=[])", "bundles=[]"),
     placement("a bundle of eight GPUs", "dict(bundle_per_worker=dict(GPU=8))"),
     placement("one bundle of eight GPUs", 'dict(bundles=[{"GPU": 8}])'),
@@ -188,7 +203,7 @@ PARALLELISM = [
         "services/large_size_llm/serve.py",
         'COMMON = dict(accelerator_type="H100"',
         'COMMON = dict(placement_group_config=dict(bundles=[dict(GPU=1)] * 8), accelerator_type="H100"',
-        "placement-group",
+        "placement-group-refused",
     ),
     Fault(
         "bundles without a GPU",
@@ -208,14 +223,14 @@ PARALLELISM = [
 ]
 
 ROUTING = [
-    Fault("direct streaming without HAProxy", SMALL_YAML, HAPROXY, "", "direct-streaming", DIRECT.strip()),
+    Fault("direct streaming without HAProxy", SMALL_YAML, HAPROXY, "", "direct-streaming-refused", DIRECT.strip()),
     Fault(
         "replicas of an ingress that is not there",
         APP,
         BUILD,
         f'{BUILT}\n        {{\n            "llm_configs": [config],\n'
         '            "ingress_deployment_config": {"num_replicas": 2},\n        }\n    )',
-        "direct-streaming",
+        "direct-streaming-refused",
         '"ingress_deployment_config"',
     ),
     Fault(
@@ -223,7 +238,7 @@ ROUTING = [
         APP,
         BUILD,
         f'{BUILT}\n        dict(llm_configs=[config], ingress_cls_config=dict(ingress_cls="a:B"))\n    )',
-        "direct-streaming",
+        "direct-streaming-refused",
         "ingress_cls_config=",
     ),
     Fault(
@@ -231,7 +246,7 @@ ROUTING = [
         APP,
         BUILD,
         f'{BUILT}{{"llm_configs": [config, config]}})',
-        "direct-streaming",
+        "direct-streaming-refused",
         f"{SMALL_YAML}: {DIRECT.strip()}",
     ),
     Fault(
@@ -240,7 +255,7 @@ ROUTING = [
         BUILD,
         f'{BUILT}{{"llm_configs": [config], "ingress_deployment_config": '
         '{"request_router_config": {"request_router_class": "a.B"}}})',
-        "request-router",
+        "router-refused",
         "ingress_deployment_config",
         also=(STREAMING_OFF,),
     ),
@@ -250,7 +265,7 @@ ROUTING = [
         f"{PHI}),",
         f"enable_lora=True, max_loras=16, {PHI}),\n"
         '        lora_config=dict(dynamic_lora_loading_path="s3://bucket/adapters"),',
-        "direct-streaming",
+        "direct-streaming-refused",
         "lora_config=",
     ),
     Fault(
@@ -265,7 +280,7 @@ ROUTING = [
     router(
         "router that sees no prompt",
         f"{PREFIX_ROUTER}, {BOUNDED}",
-        "request-router",
+        "router-without-prompts",
         PREFIX_ROUTER,
     ),
     Fault(
@@ -273,28 +288,33 @@ ROUTING = [
         SMALL_YAML,
         ARGS,
         f"{ARGS}      routing: prefix\n",
-        "request-router",
+        "router-refused",
         "routing: prefix",
     ),
-    router("router that is told nothing", f"{RAYS_PREFIX_ROUTER}, {BOUNDED}", "prefix-router", RAYS_PREFIX_ROUTER),
+    router(
+        "router that is told nothing",
+        f"{RAYS_PREFIX_ROUTER}, {BOUNDED}",
+        "prefix-router-remembers-nothing",
+        RAYS_PREFIX_ROUTER,
+    ),
     router(
         "KV router without direct streaming",
         'request_router_class="ray.serve.llm.request_router:KVAwareRouter"',
-        "request-router",
+        "router-without-prompts",
         "KVAwareRouter",
         also=(STREAMING_OFF,),
     ),
     router(
         "prefixes before load",
         f"{PREFIX_ROUTER}, request_router_kwargs=dict(do_eviction=True)",
-        "prefix-router",
+        "prefix-router-ignores-load",
         "do_eviction=True",
         also=(STREAMING_OFF,),
     ),
     router(
         "prefixes kept for ever",
         f"{RAYS_PREFIX_ROUTER}, request_router_kwargs=dict(imbalanced_threshold=5)",
-        "prefix-router",
+        "prefix-router-never-forgets",
         "imbalanced_threshold=5",
         also=(STREAMING_OFF,),
     ),
@@ -306,7 +326,7 @@ DEAD = [
         SMALL,
         EXPERIMENTS,
         "experimental_configs=dict(num_ingress_replicas=2)",
-        "dead-setting",
+        "setting-without-effect",
     ),
     Fault(
         "replicas of the router",
@@ -320,19 +340,19 @@ DEAD = [
         SMALL,
         'model_id="phi-2",',
         'model_id="phi-2", tokenizer_source="microsoft/phi-2",',
-        "dead-setting",
+        "ignored-setting",
     ),
     argument("name of the model", 'model="microsoft/Phi-4-mini-instruct"', "refused-setting"),
-    argument("port", "port=8080", "dead-setting"),
-    argument("plugin of a parser", 'tool_parser_plugin="parsers.py"', "dead-setting"),
-    argument("keys without direct streaming", 'api_key=["secret"]', "dead-setting", also=(STREAMING_OFF,)),
-    argument("CORS without direct streaming", 'allowed_origins=["a"]', "dead-setting", also=(STREAMING_OFF,)),
-    variable("VLLM_API_KEY", "dead-setting", also=(STREAMING_OFF,)),
-    variable("VLLM_USE_V1", "dead-setting"),
-    variable("VLLM_ATTENTION_BACKEND", "dead-setting", "FLASHINFER"),
-    variable("RAY_SERVE_LLM_ROUTER_MIN_REPLICAS", "dead-setting"),
-    variable("RAY_SERVE_LLM_ROUTER_HTTP_TIMEOUT", "dead-setting"),
-    variable("RAYLLM_GUIDED_DECODING_BACKEND", "dead-setting", "xgrammar"),
+    argument("port", "port=8080", "setting-without-effect"),
+    argument("plugin of a parser", 'tool_parser_plugin="parsers.py"', "ignored-setting"),
+    argument("keys without direct streaming", 'api_key=["secret"]', "protection-without-effect", also=(STREAMING_OFF,)),
+    argument("CORS without direct streaming", 'allowed_origins=["a"]', "setting-without-effect", also=(STREAMING_OFF,)),
+    variable("VLLM_API_KEY", "protection-without-effect", also=(STREAMING_OFF,)),
+    variable("VLLM_USE_V1", "setting-without-effect"),
+    variable("VLLM_ATTENTION_BACKEND", "setting-without-effect", "FLASHINFER"),
+    variable("RAY_SERVE_LLM_ROUTER_MIN_REPLICAS", "setting-without-effect"),
+    variable("RAY_SERVE_LLM_ROUTER_HTTP_TIMEOUT", "setting-without-effect"),
+    variable("RAYLLM_GUIDED_DECODING_BACKEND", "setting-without-effect", "xgrammar"),
 ]
 
 VARIABLES = [
@@ -366,17 +386,17 @@ VARIABLES = [
 ]
 
 REQUESTS = [
-    request("guided_json: {type: object}", "dead-setting"),
-    request("guided_choice: [yes, no]", "dead-setting"),
+    request("guided_json: {type: object}", "unknown-request-field"),
+    request("guided_choice: [yes, no]", "unknown-request-field"),
     request("max_new_tokens: 5", "unknown-request-field"),
     request("enable_thinking: false", "unknown-request-field"),
-    request("thinking_token_budget: 5", "thinking-budget"),
+    request("thinking_token_budget: 5", "thinking-budget-refused"),
     Fault(
         "budget of thinking tokens with the wrong runner",
         REASONING_YAML,
         "VLLM_USE_V2_MODEL_RUNNER",
         "VLLM_NO_USAGE_STATS",
-        "thinking-budget",
+        "thinking-budget-refused",
         at=f"{REASONING_PROBE}: thinking_token_budget",
     ),
 ]
@@ -428,9 +448,9 @@ def test_models_in_service_yaml_are_looked_at_too(copied):
     )
     lines = file.read_text().splitlines()
     expected = {
-        ("direct-streaming", line_with(lines, "ingress_deployment_config")),
-        ("placement-group", line_with(lines, "- GPU: 4")),
-        ("data-parallel-size", line_with(lines, "data_parallel_size")),
+        ("direct-streaming-refused", line_with(lines, "ingress_deployment_config")),
+        ("placement-group-refused", line_with(lines, "- GPU: 4")),
+        ("data-parallel-without-its-builder", line_with(lines, "data_parallel_size")),
         ("unknown-engine-argument", line_with(lines, "max_model_length")),
     }
     assert {(finding.check, finding.line) for finding in of_the_engine(copied)} == expected
@@ -483,13 +503,15 @@ def engine_config(shape, monkeypatch) -> Callable:
     return make
 
 
-@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.where == "engine_kwargs" and s.refused])
+@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.where == "engine_kwargs" and s.rule is REFUSED_SETTING])
 def test_ray_refuses_what_is_said_to_be_refused(name):
     with pytest.raises(ValueError, match=name):
         config(engine_kwargs={name: "x"}).get_engine_config().get_initialization_kwargs()
 
 
-@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.where == "experimental_configs" and s.refused])
+@pytest.mark.parametrize(
+    "name", [s.name for s in SETTINGS if s.where == "experimental_configs" and s.rule is REFUSED_SETTING]
+)
 def test_ray_refuses_experiments_that_are_said_to_be_refused(name):
     with pytest.raises(ValueError, match=name):
         config(experimental_configs={name: 2})

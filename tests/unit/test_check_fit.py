@@ -92,7 +92,7 @@ def test_it_says_which_context_and_how_many_requests_would_fit(copied):
 def test_facts_that_cannot_be_read_are_found(copied):
     plant(copied, "gpt_oss", "models.yaml", "layers: 24", "layers: many")
     [finding] = fit.quick_findings(files_of(copied, "gpt_oss"))
-    assert (finding.check, finding.file) == ("model-facts", "services/gpt_oss/models.yaml")
+    assert (finding.check, finding.file) == ("unreadable-model-facts", "services/gpt_oss/models.yaml")
     assert "openai/gpt-oss-20b.layers" in finding.what
     assert len(list(fit.not_checked(files_of(copied, "gpt_oss")))) == 2
 
@@ -107,7 +107,7 @@ def test_facts_that_differ_from_config_json_at_hand_are_found(copied, root, tmp_
     [finding] = fit.quick_findings(files_of(copied, "gpt_oss"))
     first = (copied / "services/gpt_oss/models.yaml").read_text().splitlines().index("openai/gpt-oss-20b:") + 1
     assert first < line
-    assert (finding.check, finding.file, finding.line) == ("model-facts", "services/gpt_oss/models.yaml", first)
+    assert (finding.check, finding.file, finding.line) == ("model-facts-differ", "services/gpt_oss/models.yaml", first)
     assert "vocabulary is 32000 here and 201088 in config.json" in finding.what
 
 

@@ -28,11 +28,18 @@ def layout(name: str, nodes: int = 2) -> tuple[tuple[str, str, str], ...]:
 
 FAULTS_OF_BOTH_SIDES = [
     Fault(
-        "no transfer for decode", SERVE, DECODE, "", "kv-transfer", "engine_kwargs=dict(**ENGINE, **THINKING, **TOOLS"
+        "no transfer for decode",
+        SERVE,
+        DECODE,
+        "",
+        "no-kv-transfer",
+        "engine_kwargs=dict(**ENGINE, **THINKING, **TOOLS",
     ),
-    Fault("wrong role", LAYOUTS, 'role="kv_producer"', 'role="kv_consumer"', "kv-role", "SENDS_KV_CACHE = dict("),
-    Fault("no role", LAYOUTS, ', kv_role="kv_producer"', "", "kv-role", f"{SERVE}: engine_kwargs=dict(**ENGINE, **T"),
-    Fault("another connector", LAYOUTS, '"NixlConnector"', '"NixlPushConnector"', "kv-connector"),
+    Fault("wrong role", LAYOUTS, 'role="kv_producer"', 'role="kv_consumer"', "wrong-kv-role", "SENDS_KV_CACHE = dict("),
+    Fault(
+        "no role", LAYOUTS, ', kv_role="kv_producer"', "", "wrong-kv-role", f"{SERVE}: engine_kwargs=dict(**ENGINE, **T"
+    ),
+    Fault("another connector", LAYOUTS, '"NixlConnector"', '"NixlPushConnector"', "unsupported-kv-connector"),
     Fault("connectors differ", LAYOUTS, '"NixlConnector"', '"LMCacheConnectorV1"', "prefill-decode-differ"),
     Fault("contexts differ", SERVE, PREFILL, f"{PREFILL}max_model_len=32768, ", "prefill-decode-differ"),
     Fault("KV caches differ", SERVE, PREFILL, f'{PREFILL}kv_cache_dtype="fp8", ', "prefill-decode-differ"),
@@ -49,28 +56,33 @@ FAULTS_OF_BOTH_SIDES = [
         SERVE,
         "DECODE = dict(",
         "DECODE = dict(experimental_configs=dict(NIXL_SIDE_CHANNEL_PORT_BASE=20001), ",
-        "nixl-ports",
+        "nixl-addresses-collide",
     ),
     Fault(
         "one port for all",
         YAML,
         "env_vars:\n",
         "env_vars:\n  VLLM_NIXL_SIDE_CHANNEL_PORT: '20000'\n",
-        "nixl-ports",
+        "nixl-addresses-collide",
         "_PORT:",
     ),
     Fault(
-        "one host for all", YAML, "env_vars:\n", "env_vars:\n  VLLM_NIXL_SIDE_CHANNEL_HOST: a\n", "nixl-ports", "_HOST:"
+        "one host for all",
+        YAML,
+        "env_vars:\n",
+        "env_vars:\n  VLLM_NIXL_SIDE_CHANNEL_HOST: a\n",
+        "nixl-addresses-collide",
+        "_HOST:",
     ),
     Fault(
         "two groups on a node",
         SERVE,
         RANKS,
         "data_parallel_size=4",
-        "nixl-ports",
+        "nixl-addresses-collide",
         also=((SERVE, "num_replicas=1", "num_replicas=2"),),
     ),
-    Fault("two stages", SERVE, "pipeline_parallel_size=1", "pipeline_parallel_size=2", "nixl-pipeline"),
+    Fault("two stages", SERVE, "pipeline_parallel_size=1", "pipeline_parallel_size=2", "nixl-with-pipeline-stages"),
     Fault(
         "another image",
         CONTAINERFILE,
@@ -88,14 +100,14 @@ FAULTS_OF_BOTH_SIDES = [
     ),
 ]
 FAULTS_OF_RANKS = [
-    Fault("one rank", SERVE, RANKS, "data_parallel_size=1", "data-parallel-size"),
+    Fault("one rank", SERVE, RANKS, "data_parallel_size=1", "data-parallel-of-one-rank"),
     Fault("uneven", SERVE, RANKS, "data_parallel_size=6", "experts-not-shared-evenly"),
     Fault(
         "sliced experts",
         SERVE,
         "enable_expert_parallel=True",
         "enable_expert_parallel=False",
-        "data-parallel-without-experts",
+        "data-parallel-slices-experts",
     ),
     Fault("more ranks than GPUs", SERVE, RANKS, "data_parallel_size=32", "too-few-nodes", f"{YAML}: max_nodes:"),
     Fault(
@@ -103,14 +115,14 @@ FAULTS_OF_RANKS = [
         SERVE,
         ON_H200,
         f'{ON_H200}placement_group_config=dict(bundle_per_worker=dict(GPU=1), strategy="SPREAD"), ',
-        "dead-setting",
+        "setting-without-effect",
     ),
     Fault(
         "an ingress with direct streaming",
         LAYOUTS,
         'build_dp_openai_app({"llm_config"',
         'build_dp_openai_app({"ingress_deployment_config": {"num_replicas": 2}, "llm_config"',
-        "direct-streaming",
+        "direct-streaming-refused",
     ),
     Fault("batches too large", SERVE, "tokens=2048", "tokens=16384", "does-not-fit", "RANKS = dict("),
     Fault("unknown layout", YAML, "layout: data-parallel", "layout: data-paralel", "args-do-not-fit"),

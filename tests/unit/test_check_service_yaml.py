@@ -132,9 +132,11 @@ PATHS_AND_IMAGES = [
 ]
 
 IMPORT_PATHS = [
-    Fault("no import path", YAML, IMPORT_PATH, "import_path:", "import-path-form"),
-    Fault("no colon", YAML, IMPORT_PATH, "import_path: services.small_size_llm.serve.app", "import-path-form"),
-    Fault("a path of files", YAML, IMPORT_PATH, "import_path: services/small_size_llm/serve:app", "import-path-form"),
+    Fault("no import path", YAML, IMPORT_PATH, "import_path:", "malformed-import-path"),
+    Fault("no colon", YAML, IMPORT_PATH, "import_path: services.small_size_llm.serve.app", "malformed-import-path"),
+    Fault(
+        "a path of files", YAML, IMPORT_PATH, "import_path: services/small_size_llm/serve:app", "malformed-import-path"
+    ),
     Fault("no module", YAML, IMPORT_PATH, "import_path: services.small_llm.serve:app", "import-fails"),
     Fault("no such name", YAML, IMPORT_PATH, "import_path: services.small_size_llm.serve:application", "not-a-builder"),
     Fault("not callable", YAML, IMPORT_PATH, "import_path: services.small_size_llm.serve:MODELS", "not-a-builder"),
@@ -144,7 +146,13 @@ IMPORT_PATHS = [
     Fault("error at import", SERVE, "GATED = {", "GATED = TOOLS.gated | {", "import-fails"),
     Fault("error in what it imports", "serving/app.py", "import os\n", "import oss\n", "import-fails", "import oss"),
     Fault("name that Ray lacks", SERVE, "import LLMConfig", "import LLMConfig, LLMConfg", "import-fails"),
-    Fault("two parameters", SERVE, BUILDER, "def app(args: AppArgs, model: str) -> Application:", "builder-parameters"),
+    Fault(
+        "two parameters",
+        SERVE,
+        BUILDER,
+        "def app(args: AppArgs, model: str) -> Application:",
+        "builder-without-one-parameter",
+    ),
     Fault("argument that is unknown", YAML, "profile: gpu", "profil: gpu", "args-do-not-fit"),
     Fault("argument of another value", YAML, "profile: gpu", "profile: tpu", "args-do-not-fit"),
     Fault("model that is unknown", YAML, "model: llama-3.1-8b", "model: llama-3.1-80b", "args-do-not-fit"),
@@ -163,7 +171,7 @@ ENVIRONMENT = [
     Fault("one", YAML, 'ENABLE_HA_PROXY: "1"', "ENABLE_HA_PROXY: 1", "env-var-not-string"),
     Fault("true", YAML, 'VLLM_NO_USAGE_STATS: "1"', "VLLM_NO_USAGE_STATS: true", "env-var-not-string"),
     Fault("null", YAML, 'HF_TOKEN: ""', "HF_TOKEN:", "env-var-not-string"),
-    Fault("name", YAML, "HF_HOME:", "HF-HOME:", "env-var-name"),
+    Fault("name", YAML, "HF_HOME:", "HF-HOME:", "invalid-env-var-name"),
     Fault(
         "number for an application",
         YAML,

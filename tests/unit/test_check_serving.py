@@ -3,7 +3,6 @@
 import pytest
 
 from ops.check import run
-from ops.project.service_files import line_with
 from tests.planted import Fault, change, findings, places, plant
 
 SMALL, SMALL_YAML = "services/small_size_llm/serve.py", "services/small_size_llm/service.yaml"
@@ -56,7 +55,7 @@ SCALING = [
         SMALL_YAML,
         ARGS,
         f"{ARGS}      autoscaling: engine\n",
-        "engine-policy-without-numbers",
+        "engine-policy-without-statistics",
         "autoscaling: engine",
         also=(
             (SMALL, TOOLS_OF_LLAMA, f"disable_log_stats=True, {TOOLS_OF_LLAMA}"),
@@ -68,7 +67,7 @@ SCALING = [
         SMALL,
         TOOLS_OF_LLAMA,
         f"disable_log_stats=True, {TOOLS_OF_LLAMA}",
-        "engine-policy-without-numbers",
+        "engine-policy-without-statistics",
         also=((SMALL, MOST, f"{MOST}{ENGINE_POLICY}"), (SMALL, COMMON, f"{COMMON}log_engine_metrics=False, ")),
     ),
     Fault(
@@ -76,7 +75,7 @@ SCALING = [
         SMALL,
         MOST,
         MOST + ENGINE_POLICY.replace("EnginePolicy", "Policy"),
-        "import-string",
+        "router-or-policy-not-importable",
         "COMMON = dict(",
     ),
     Fault(
@@ -85,7 +84,7 @@ SCALING = [
         "    **HEALTH_CHECKS,\n",
         "    **HEALTH_CHECKS,\n    request_router_config="
         'dict(request_router_class="serving.routing.session_router:Router"),\n',
-        "import-string",
+        "router-or-policy-not-importable",
         "COMMON = dict(",
     ),
     Fault(
@@ -175,7 +174,7 @@ INGRESS = [
         MULTI_YAML,
         HA_PROXY,
         HA_PROXY + DIRECT,
-        "direct-streaming",
+        "direct-streaming-refused",
         DIRECT.strip(),
     ),
     Fault(
@@ -198,13 +197,13 @@ INGRESS = [
 ]
 PLACEMENT = [
     Fault("another GPU", SMALL, 'accelerator_type="L4"', 'accelerator_type="A10G"', "no-node-with-that-gpu"),
-    Fault("fewer nodes", SMALL_YAML, "max_nodes: 4", "max_nodes: 2", "too-few-nodes"),
+    Fault("fewer nodes", SMALL_YAML, "max_nodes: 4", "max_nodes: 2", "too-few-nodes-at-peak"),
     Fault(
         "more replicas",
         MEDIUM,
         "max_replicas=2",
         "max_replicas=3",
-        "too-few-nodes",
+        "too-few-nodes-at-peak",
         f"{MEDIUM_YAML}: max_nodes: 2",
     ),
     Fault(
@@ -246,15 +245,21 @@ CONTRACT = [
         SMALL_YAML,
         "image_uri: anyscale/ray-llm:2.59.0-py312-cu130",
         "image_uri: anyscale/ray-llm:2.58.0-py312-cu130",
-        "another-image",
+        "image-of-other-versions",
     ),
-    Fault("another FROM", CONTAINERFILE, "ray-llm:2.59.0-py312-cu130", "ray-llm:2.58.0-py312-cu130", "another-image"),
+    Fault(
+        "another FROM",
+        CONTAINERFILE,
+        "ray-llm:2.59.0-py312-cu130",
+        "ray-llm:2.58.0-py312-cu130",
+        "image-of-other-versions",
+    ),
     Fault(
         "vllm in the image",
         "services/gpt_oss/Containerfile",
         "RUN pip install --quiet",
         "RUN pip install vllm==0.26.0\nRUN pip install --quiet",
-        "version-pinned-apart",
+        "ray-or-vllm-pinned-apart",
         "vllm==0.26.0",
     ),
     Fault(
@@ -262,11 +267,13 @@ CONTRACT = [
         SMALL,
         'COMMON = dict(accelerator_type="L4",',
         'COMMON = dict(runtime_env=dict(pip=["vllm==0.26.0"]), accelerator_type="L4",',
-        "version-pinned-apart",
+        "ray-or-vllm-pinned-apart",
         "vllm==0.26.0",
     ),
-    Fault("service name", SMALL_YAML, "name: small-size-llm", "name: small-llm", "another-name"),
-    Fault("application name", SMALL_YAML, "  - name: small-size-llm", "  - name: small-llm", "another-name"),
+    Fault("service name", SMALL_YAML, "name: small-size-llm", "name: small-llm", "name-differs-from-folder"),
+    Fault(
+        "application name", SMALL_YAML, "  - name: small-size-llm", "  - name: small-llm", "name-differs-from-folder"
+    ),
     Fault("no such model", SMALL_YAML, "model: llama-3.1-8b", "model: llama-3.1-80b", "no-such-model"),
     Fault("probed model", PROBE, "model: llama-3.1-8b", "model: phi-2", "probe-of-another-model"),
     Fault("probed model of a check", MULTI_PROBE, "model: qwen3-32b", "model: qwen3-8b", "probe-of-another-model"),
@@ -275,7 +282,7 @@ CONTRACT = [
         MULTI_YAML,
         "    args:\n",
         "    args:\n      model: qwen3-32b\n",
-        "model-where-all-are-served",
+        "model-chosen-where-all-are-served",
         "model: q",
     ),
     Fault("same id", SMALL, 'model_id="mistral-7b"', 'model_id="llama-3.1-8b"', "model-id-twice", "mistralai"),
@@ -284,7 +291,7 @@ CONTRACT = [
         SMALL,
         'model_id="phi-2"',
         'model_id="phi-2b"',
-        "model-id-differs",
+        "model-name-differs-from-its-id",
         also=((README, "| `phi-2` |", "| `phi-2b` |"),),
     ),
     Fault("gated", SMALL_YAML, "  HF_TOKEN:", "  TOKEN_OF_HF:", "gated-without-a-token", "env_vars:"),
@@ -304,11 +311,20 @@ READMES = [
     ),
     Fault("knob", README, "| `max_replicas` | 4", "| `max_replicas` | 8", "readme-differs"),
     Fault(
-        "service of a command", README, "scripts/deploy small-size-llm", "scripts/deploy small-llm", "readme-command"
+        "service of a command",
+        README,
+        "scripts/deploy small-size-llm",
+        "scripts/deploy small-llm",
+        "readme-command-fails",
     ),
-    Fault("script of a command", README, "scripts/deploy small", "scripts/install small", "readme-command"),
-    Fault("model of a request", README, '"model": "llama-3.1-8b"', '"model": "llama3"', "readme-command"),
-    Fault("not in the table", "README.md", "[small-size-llm](", "[small](", "not-in-the-readme", "| service |"),
+    Fault("script of a command", README, "scripts/deploy small", "scripts/install small", "readme-command-fails"),
+    Fault(
+        "model of a request",
+        README,
+        '"model": "llama-3.1-8b"',
+        '"model": "llama3"',
+        "readme-names-no-model-of-the-service",
+    ),
 ]
 
 
@@ -346,7 +362,7 @@ def test_a_probe_may_ask_for_an_adapter_of_the_model(copied):
 
 def test_the_import_path_of_another_service(copied):
     change(copied, SMALL_YAML, "services.small_size_llm.serve:app", "services.gpt_oss.serve:app")
-    (line,) = [finding.line for finding in findings(copied) if finding.check == "another-name"]
+    (line,) = [finding.line for finding in findings(copied) if finding.check == "import-path-of-another-service"]
     assert "services.gpt_oss" in (copied / SMALL_YAML).read_text().splitlines()[line - 1]
 
 
@@ -363,7 +379,9 @@ def test_the_untouched_services_have_no_findings(service, project):
 def test_facts_that_cannot_be_read_end_no_other_check(copied):
     change(copied, "services/gpt_oss/models.yaml", "layers: 24", "layers: many")
     change(copied, GPT_OSS, "max_ongoing_requests=1024", "max_ongoing_requests=8")
-    assert {"model-facts", "limit-below-target"} <= {finding.check for finding in findings(copied, "gpt_oss")}
+    assert {"unreadable-model-facts", "limit-below-target"} <= {
+        finding.check for finding in findings(copied, "gpt_oss")
+    }
 
 
 def test_scaling_to_zero_with_a_note(copied):
@@ -422,12 +440,11 @@ def test_the_quickstart_of_ray_serve_llm_typed_in_as_a_service(copied):
         "no-autoscaling-target": (serve, 8),
         "tensor-parallel-may-be-split": (serve, 10),
         "tokens-held-back": (serve, 5),
-        "another-image": (image, 1),
-        "version-pinned-apart": (image, 2),
+        "image-of-other-versions": (image, 1),
+        "ray-or-vllm-pinned-apart": (image, 2),
         "start-timeout-too-short": (yaml, 1),
         "no-slo": (yaml, 1),
         "unreadable-yaml": ("services/llama_70b/probe.yaml", 1),
-        "not-in-the-readme": ("README.md", line_with((copied / "README.md").read_text().splitlines(), "| service |")),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.coercion import mapping, number
 from ops.project.serve_py import Model
@@ -33,13 +34,10 @@ def one_at_a_time(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if at_once == 1 and loaded > 1:
         yield make_finding(
             files,
-            "adapters-one-at-a-time",
+            registry.ADAPTERS_ONE_AT_A_TIME,
             model.place("engine_kwargs", "max_loras"),
             what=f"A replica of {model.id} computes with one adapter at a time: `max_loras` is 1"
             f"{'.' if mapping(model.engine).get('max_loras') else ', the default.'}",
-            why="A request for another adapter waits until no request for that one is running, however empty the "
-            "batch is.",
-            fix="Set `max_loras` in `engine_kwargs` to the number of adapters that are in use at the same time.",
         )
 
 
@@ -49,10 +47,9 @@ def read_again(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if kept < loaded:
         yield make_finding(
             files,
-            "adapters-read-again",
+            registry.ADAPTERS_READ_AGAIN,
             model.place("engine_kwargs", "max_cpu_loras"),
             what=f"Ray counts up to {loaded:g} adapters of {model.id} as loaded, and vLLM keeps {kept:g} in memory.",
-            why="The others are read from disk when a request for one comes, and all running requests wait for that.",
             fix=f"Set `max_cpu_loras={loaded:g}` in `engine_kwargs`, or lower `max_num_adapters_per_replica`.",
         )
 
@@ -62,9 +59,7 @@ def never_used(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if at_once > loaded:
         yield make_finding(
             files,
-            "adapters-never-used",
+            registry.ADAPTER_SLOTS_NEVER_USED,
             model.place("engine_kwargs", "max_loras"),
             what=f"`max_loras` is {at_once:g}, and a replica of {model.id} has {loaded:g} adapters at most.",
-            why="vLLM sets memory of the GPU aside for each, which the KV cache then lacks.",
-            fix="Lower `max_loras`, or raise `max_num_adapters_per_replica`.",
         )

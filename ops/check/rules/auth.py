@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
@@ -57,11 +58,9 @@ def key_files(files: ServiceFiles) -> Iterator[Finding]:
 def refused(files: ServiceFiles, what: str) -> Finding:
     return make_finding(
         files,
-        "api-keys-refused",
+        registry.API_KEYS_REFUSED,
         place(files),
         what=what,
-        why="The application is not built, and the deploy fails when the cluster is already paid for.",
-        fix="Correct it, or make the file anew: scripts/keys new NAME --file FILE.",
     )
 
 
@@ -73,10 +72,9 @@ def variables(files: ServiceFiles) -> Iterator[Finding]:
     if name not in files.env_vars:
         yield make_finding(
             files,
-            "api-keys-variable",
+            registry.API_KEYS_VARIABLE_NOT_DECLARED,
             place(files),
             what=f"api_keys is {given}, and env_vars does not have {name}.",
-            why="A deploy passes on the variables that env_vars names, and no other: the application is not built.",
             fix=f'Add {name}: "" to env_vars, and export it where you deploy from.',
         )
     if text := files.env_vars.get(name) or os.environ.get(name):
@@ -87,7 +85,7 @@ def variables(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def keys_of_vllm(files: ServiceFiles) -> Iterator[Finding]:
-    """Without direct streaming they have no effect at all, which dead_settings tells.
+    """Without direct streaming they have no effect at all, which dead_settings reports.
 
     Source: AuthenticationMiddleware of vLLM 0.27.
     """
@@ -99,11 +97,9 @@ def keys_of_vllm(files: ServiceFiles) -> Iterator[Finding]:
     for where in dict.fromkeys(places):
         yield make_finding(
             files,
-            "api-key-of-vllm",
+            registry.VLLM_API_KEY_GUARDS_SOME_ROUTES,
             where,
             what="vLLM's own API key guards its OpenAI and Anthropic routes only.",
-            why="Everyone can read /metrics, /docs and /version and use /tokenize, and clients that send x-api-key, as "
-            "Anthropic's do, are refused.",
             fix=INSTEAD,
         )
 
@@ -112,9 +108,7 @@ def open_to_everyone(files: ServiceFiles) -> Iterator[Finding]:
     if files.yaml.get("query_auth_token_enabled") is False and not files.arguments.get("api_keys"):
         yield make_finding(
             files,
-            "open-to-everyone",
+            registry.OPEN_TO_EVERYONE,
             files.yaml.place("query_auth_token_enabled"),
             what="Anyscale asks for no token, and the service for no key.",
-            why="Whoever knows or guesses the address uses your GPUs.",
-            fix="Take query_auth_token_enabled away, or give the service api_keys: docs/authentication.md.",
         )

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.check.rules.known_keys import dotted
 from ops.project.coercion import mapping, sequence
 from ops.project.place import Place
 from ops.project.serve_py import Model
@@ -39,17 +41,15 @@ def image(files: ServiceFiles) -> Iterator[Finding]:
         if name != base and is_public(name):
             yield make_finding(
                 files,
-                "another-image",
+                registry.IMAGE_OF_OTHER_VERSIONS,
                 place,
                 what=f"The image is {name}, and versions.toml has {base}.",
-                why="What is tested on a laptop and checked here is the Ray and vLLM of versions.toml; another image "
-                "runs others.",
                 fix=f"Write {base}, or change versions.toml and everything that follows from it.",
             )
 
 
 def is_public(name: str) -> bool:
-    """Whether it is one of Anyscale's or Ray's own images, whose versions its name tells."""
+    """Whether it is one of Anyscale's or Ray's own images, whose names say their versions."""
     return name.startswith(("anyscale/", "rayproject/"))
 
 
@@ -61,38 +61,41 @@ def pinned_apart(files: ServiceFiles) -> Iterator[Finding]:
             if match := PINNED.search(code):
                 yield make_finding(
                     files,
-                    "version-pinned-apart",
+                    registry.RAY_OR_VLLM_PINNED_APART,
                     Place(path, number),
                     what=f"{match[0]} is installed on top of the image.",
                     why=f"The image has Ray {files.versions['ray']} and vLLM {files.versions['vllm']}, and a Ray works "
                     "with one vLLM only: another breaks at import, on every node.",
-                    fix="Take it out. To change the version, change the image and versions.toml.",
                 )
 
 
 def names(files: ServiceFiles) -> Iterator[Finding]:
-    expected = {
-        ("name",): files.name,
-        ("applications", 0, "name"): files.name,
-        ("applications", 0, "import_path"): f"services.{files.folder.name}.serve:app",
-    }
-    for keys, value in expected.items():
+    for keys in (("name",), ("applications", 0, "name")):
         given = files.yaml.get(*keys)
-        if isinstance(given, str) and given != value and (keys[-1] == "name" or is_service(files, given)):
+        if isinstance(given, str) and given != files.name:
             yield make_finding(
                 files,
-                "another-name",
+                registry.NAME_DIFFERS_FROM_FOLDER,
                 files.yaml.place(*keys),
-                what=f"{'.'.join(map(str, keys))} is {given}, in the folder of {files.name}.",
-                why="Commands find a service by its folder and deploy what is in it: under another name they would "
-                "update or start another service than the one that was named.",
-                fix=f"Write {value}.",
+                what=f"{dotted(keys)} is {given}, in the folder of {files.name}.",
+                fix=f"Write {files.name}, unless the other name is meant.",
             )
+    given = files.application.get("import_path")
+    if isinstance(given, str) and of_another_service(files, given):
+        yield make_finding(
+            files,
+            registry.IMPORT_PATH_OF_ANOTHER_SERVICE,
+            files.yaml.place("applications", 0, "import_path"),
+            what=f"The import path is {given}, in the folder of {files.name}.",
+            fix=f"Write services.{files.folder.name}.serve:app.",
+        )
 
 
-def is_service(files: ServiceFiles, import_path: str) -> bool:
-    """Whether it is the serve.py of a service; what no serve.py has, another check tells."""
-    return (files.root / f"{import_path.partition(':')[0].replace('.', '/')}.py").is_file()
+def of_another_service(files: ServiceFiles, import_path: str) -> bool:
+    """Whether it is a module of another service. Another check reports modules that do not exist."""
+    folder, _, module = import_path.partition(":")[0].removeprefix("services.").partition(".")
+    other = files.root / "services" / folder
+    return import_path.startswith("services.") and other != files.folder and (other / f"{module}.py").is_file()
 
 
 def model_of_args(files: ServiceFiles) -> Iterator[Finding]:
@@ -100,19 +103,16 @@ def model_of_args(files: ServiceFiles) -> Iterator[Finding]:
     if given is not None and not files.serve.chooses:
         yield make_finding(
             files,
-            "model-where-all-are-served",
+            registry.MODEL_CHOSEN_WHERE_ALL_ARE_SERVED,
             files.yaml.place("applications", 0, "args", "model"),
             what=f"service.yaml chooses the model {given}, and the builder serves {and_list(files.served)} at once.",
-            why="The builder refuses the argument on the head node, and the deploy fails.",
-            fix="Take it out: requests name the model.",
         )
     elif given is not None and files.serve.models and given not in files.serve.models:
         yield make_finding(
             files,
-            "no-such-model",
+            registry.NO_SUCH_MODEL,
             files.yaml.place("applications", 0, "args", "model"),
             what=f"service.yaml deploys the model {given}, which serve.py does not have.",
-            why="The application is refused after the nodes are there and the image is pulled.",
             fix=f"Choose one of: {', '.join(files.serve.models)}.",
         )
 
@@ -125,21 +125,17 @@ def model_ids(files: ServiceFiles) -> Iterator[Finding]:
         if model.id in seen:
             yield make_finding(
                 files,
-                "model-id-twice",
+                registry.MODEL_ID_TWICE,
                 place,
                 what=f"Two models of serve.py have the model_id {model.id}.",
-                why="Requests tell models apart by it. Ray refuses to serve two of one id, and of two to choose from "
-                "one is never found.",
                 fix=f"Give the second its own, such as the name that it has in MODELS: {name}.",
             )
         elif name != model.id:
             yield make_finding(
                 files,
-                "model-id-differs",
+                registry.MODEL_NAME_DIFFERS_FROM_ITS_ID,
                 place,
                 what=f"The model that MODELS calls {name} has the model_id {model.id}.",
-                why="`args` and commands go by the name, requests by the model_id: who knows one gets 404 for it.",
-                fix="Write the same for both.",
             )
         seen.add(model.id)
 
@@ -161,10 +157,9 @@ def models_of_probe(files: ServiceFiles) -> Iterator[Finding]:
     for name in [name for name in served if name not in asked and len(served) > 1]:
         yield make_finding(
             files,
-            "probe-leaves-a-model-out",
+            registry.PROBE_LEAVES_A_MODEL_OUT,
             files.probe.place("checks"),
             what=f"No check of probe.yaml asks {name}, which is served beside {and_list(files.served, name)}.",
-            why="A version whose answers of that model are wrong passes its probe, and gets all traffic.",
             fix=f"Add a check whose request has model: {name}.",
         )
 
@@ -173,16 +168,14 @@ def not_served(files: ServiceFiles, asked: str, place: Place) -> Finding:
     served = and_list(files.served)
     return make_finding(
         files,
-        "probe-of-another-model",
+        registry.PROBE_OF_ANOTHER_MODEL,
         place,
-        what=f"probe.yaml asks for {asked}, and service.yaml deploys {served}.",
-        why="The check would get 404 from a service that works, and a rollout would be rolled back.",
-        fix=f"Write {served} in probe.yaml, or deploy {asked}.",
+        what=f"probe.yaml asks for {asked}, and the service serves {served}.",
     )
 
 
 def base_model(name: object) -> str:
-    """Of `base:adapter`, which is how requests name a LoRA adapter."""
+    """The base model of `base:adapter`, which is how requests name a LoRA adapter."""
     return str(name).partition(":")[0]
 
 
@@ -194,26 +187,21 @@ def slo(files: ServiceFiles) -> Iterator[Finding]:
     if not files.slo_file.is_file():
         yield make_finding(
             files,
-            "no-slo",
+            registry.NO_SLO,
             files.yaml.place("name"),
             what=f"{files.slo_file.relative_to(files.root)} is not there.",
-            why="scripts/rollout judges a new version by it, and refuses to begin without it.",
-            fix="Copy that of another service and put in what this one promises.",
         )
 
 
 def token(files: ServiceFiles) -> Iterator[Finding]:
-    deployed = files.model
+    deployed = {model.id for model in files.served}
     for model_id in sorted(files.serve.gated):
         if model_id in files.models and "HF_TOKEN" not in files.env_vars:
             yield make_finding(
                 files,
-                "gated-without-a-token",
+                registry.GATED_WITHOUT_A_TOKEN if model_id in deployed else registry.GATED_CHOICE_WITHOUT_A_TOKEN,
                 files.yaml.place("env_vars"),
                 what=f"The weights of {model_id} are gated, and env_vars does not name HF_TOKEN.",
-                why="The download is refused on the node, after it was paid for"
-                + ("." if deployed and deployed.id == model_id else ", as soon as somebody chooses that model."),
-                fix='Add HF_TOKEN: "" to env_vars; scripts/deploy passes its value on from your environment.',
             )
 
 
@@ -221,9 +209,7 @@ def laptop(files: ServiceFiles) -> Iterator[Finding]:
     if files.arguments.get("profile") == "laptop":
         yield make_finding(
             files,
-            "laptop-profile-deployed",
+            registry.LAPTOP_PROFILE_DEPLOYED,
             files.yaml.place("applications", 0, "args", "profile"),
             what="service.yaml deploys the laptop profile.",
-            why="A tiny stand-in model would answer on the CPUs of GPU nodes.",
-            fix="Write profile: gpu. On a laptop, scripts/dev chooses the profile by itself.",
         )

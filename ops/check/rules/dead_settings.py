@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.check.registry import Rule
 from ops.check.rules.environment_variables import variables
 from ops.project.coercion import mapping, sequence
 from ops.project.place import Place
@@ -25,8 +27,7 @@ class Setting:
     instead: str
     """What to do."""
     only: Literal["always", "with direct streaming", "without direct streaming"] = "always"
-    refused: bool = False
-    """Ray or vLLM raises an error; the others are ignored."""
+    rule: Rule = registry.SETTING_WITHOUT_EFFECT
 
 
 def unused_constant(name: str, instead: str) -> Setting:
@@ -43,22 +44,28 @@ def of_vllms_own_server(name: str) -> Setting:
         "engine_kwargs",
         name,
         "it belongs to the process that `vllm serve` starts; under Ray, Serve's proxies and replicas listen",
-        "Take it away. Serve's own `http_options` and environment variables are for this.",
+        "Remove it. Serve's own `http_options` and environment variables are for this.",
     )
 
 
-def of_vllms_app(name: str, instead: str = "Turn direct streaming on, or take it away.") -> Setting:
+def of_vllms_app(
+    name: str,
+    instead: str = "Turn direct streaming on, or remove it.",
+    rule: Rule = registry.SETTING_WITHOUT_EFFECT,
+) -> Setting:
     return Setting(
         "engine_kwargs",
         name,
         "vLLM's own app reads it, and without direct streaming Ray's OpenAiIngress answers in its place",
         instead,
         only="without direct streaming",
+        rule=rule,
     )
 
 
 def guided(name: str, instead: str) -> Setting:
-    return Setting("request", name, "vLLM has no such field any more and ignores it; the answer is free text", instead)
+    because = "vLLM has no such field any more and ignores it; the answer is free text"
+    return Setting("request", name, because, instead, rule=registry.UNKNOWN_REQUEST_FIELD)
 
 
 INGRESS_REPLICAS = (
@@ -78,15 +85,13 @@ SETTINGS = [
         "Set `structured_outputs_config=dict(backend=...)` in the model's `engine_kwargs`.",
     ),
     unused_constant("RAYLLM_ENABLE_REQUEST_PROMPT_LOGS", "Set `enable_log_requests` in the model's `engine_kwargs`."),
-    unused_constant(
-        "RAYLLM_MAX_NUM_STOPPING_SEQUENCES", "Take it away: nothing limits the stop sequences of a request."
-    ),
+    unused_constant("RAYLLM_MAX_NUM_STOPPING_SEQUENCES", "Remove it: nothing limits the stop sequences of a request."),
     unused_constant("RAYLLM_HOME_DIR", "Set HF_HOME: that is where models are downloaded to."),
     Setting(
         "env_vars",
         "RAY_SERVE_LLM_ROUTER_HTTP_TIMEOUT",
         "Ray's OpenAiIngress reads it, and with direct streaming there is none",
-        "Take it away, and set RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S if a request is to time out.",
+        "Remove it, and set RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S if a request is to time out.",
         only="with direct streaming",
     ),
     Setting(
@@ -95,15 +100,16 @@ SETTINGS = [
         "vLLM's own app reads it, and without direct streaming Ray's OpenAiIngress answers in its place, to anybody",
         "Turn direct streaming on, or rely on the bearer token of the Anyscale service.",
         only="without direct streaming",
+        rule=registry.PROTECTION_WITHOUT_EFFECT,
     ),
     Setting(
         "env_vars",
         "VLLM_SERVER_DEV_MODE",
         "it adds routes to vLLM's own app, and without direct streaming Ray's OpenAiIngress answers in its place",
-        "Turn direct streaming on, or take it away.",
+        "Turn direct streaming on, or remove it.",
         only="without direct streaming",
     ),
-    Setting("env_vars", "VLLM_USE_V1", "vLLM has one engine only, and no longer reads it", "Take it away."),
+    Setting("env_vars", "VLLM_USE_V1", "vLLM has one engine only, and no longer reads it", "Remove it."),
     Setting(
         "env_vars",
         "VLLM_ATTENTION_BACKEND",
@@ -133,63 +139,66 @@ SETTINGS = [
         "num_router_replicas",
         "LLMConfig says that it is now num_ingress_replicas, which no code reads",
         INGRESS_REPLICAS,
-        refused=True,
+        rule=registry.REFUSED_SETTING,
     ),
     Setting(
         "experimental_configs",
         "dp_size_per_node",
         "an example in Ray's documentation has it, and no code reads it",
-        "Take it away: Ray packs the replicas of a data-parallel group onto as few nodes as it can.",
+        "Remove it: Ray packs the replicas of a data-parallel group onto as few nodes as it can.",
     ),
     Setting(
         "model_loading_config",
         "tokenizer_source",
         "no code of Ray reads it; the tokenizer comes from the model's source",
         "Set `tokenizer` in the model's `engine_kwargs`.",
+        rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "model",
         "Ray fills it in itself",
         "Set `model_source` in `model_loading_config`.",
-        refused=True,
+        rule=registry.REFUSED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "served_model_name",
         "Ray fills it in itself",
         "Set `model_id` in `model_loading_config`.",
-        refused=True,
+        rule=registry.REFUSED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "tool_parser_plugin",
         "`vllm serve` imports the plugin before it starts the engine; Ray does not, and its parsers stay unknown",
-        "Take it away. Import the module with the parser in a `server_cls` of your own.",
+        "Remove it. Import the module with the parser in a `server_cls` of your own.",
+        rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "reasoning_parser_plugin",
         "`vllm serve` imports the plugin in the process that answers; Ray does not, and its parsers stay unknown",
-        "Take it away. Import the module with the parser in a `server_cls` of your own.",
+        "Remove it. Import the module with the parser in a `server_cls` of your own.",
+        rule=registry.IGNORED_SETTING,
     ),
     Setting(
         "engine_kwargs",
         "max_parallel_loading_workers",
         "vLLM itself says that it is not supported and ignored",
-        "Take it away. `load_format` chooses how weights are read.",
+        "Remove it. `load_format` chooses how weights are read.",
     ),
     Setting(
         "engine_kwargs",
         "device_ids",
         "it has no effect beside Ray's executor: Ray chooses the GPUs",
-        "Take it away, and reserve GPUs with `placement_group_config`.",
+        "Remove it, and reserve GPUs with `placement_group_config`.",
     ),
     Setting(
         "engine_kwargs",
         "aggregate_engine_logging",
         "Ray starts the engine without passing it on",
-        "Take it away.",
+        "Remove it.",
     ),
     *map(
         of_vllms_own_server,
@@ -215,9 +224,15 @@ SETTINGS = [
             "dp_supervisor_probe_failure_threshold",
         ],
     ),
-    of_vllms_app("api_key", "Turn direct streaming on, or rely on the bearer token of the Anyscale service."),
     of_vllms_app(
-        "middleware", "Turn direct streaming on, or make the ingress of an app of your own with `make_fastapi_ingress`."
+        "api_key",
+        "Turn direct streaming on, or rely on the bearer token of the Anyscale service.",
+        registry.PROTECTION_WITHOUT_EFFECT,
+    ),
+    of_vllms_app(
+        "middleware",
+        "Turn direct streaming on, or make the ingress of an app of your own with `make_fastapi_ingress`.",
+        registry.IGNORED_SETTING,
     ),
     *map(
         of_vllms_app,
@@ -238,6 +253,7 @@ SETTINGS = [
         "lora_modules",
         "Ray's OpenAiIngress answers 404 to names of adapters that it did not load itself",
         "Turn direct streaming on, or let Ray load the adapters: `lora_config`.",
+        rule=registry.IGNORED_SETTING,
         only="without direct streaming",
     ),
     guided("guided_json", "Write `response_format` with `type: json_schema`, or `structured_outputs: {json: ...}`."),
@@ -257,11 +273,10 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             continue
         yield make_finding(
             files,
-            "refused-setting" if setting.refused else "dead-setting",
+            setting.rule,
             place,
-            what=f"`{given}` in {place_name(where)} {'is refused' if setting.refused else 'has no effect'}: "
-            f"{setting.because}.",
-            why="The configuration is refused, and no replica starts." if setting.refused else consequence(setting),
+            what=f"`{given}` in {place_name(where)} "
+            f"{'is refused' if setting.rule is registry.REFUSED_SETTING else 'has no effect'}: {setting.because}.",
             fix=setting.instead,
         )
 
@@ -286,9 +301,3 @@ def applies(setting: Setting, files: ServiceFiles) -> bool:
 
 def place_name(where: Where) -> str:
     return "a request of the probe" if where == "request" else f"`{where}`"
-
-
-def consequence(setting: Setting) -> str:
-    if setting.where == "request":
-        return "The check passes or fails for another reason than the one it is there for."
-    return "Who reads the file believes that it is set, and the service runs as if it were not there."

@@ -35,7 +35,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    """What the installed vLLM says itself, and the sources of Ray, without what `quick_findings` tells."""
+    """What the installed vLLM says itself, and the sources of Ray, without what `quick_findings` finds."""
     import_vllm()
     yield from once(
         chain(

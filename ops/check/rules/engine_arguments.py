@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, get_args
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.suggestions import instead, nearest
 from ops.project.coercion import mapping
@@ -16,7 +17,7 @@ from ops.project.service_files import ServiceFiles
 
 Fields = dict[str, dataclasses.Field]
 LONG = 20
-"""Of more choices than that only the nearest is told."""
+"""A message lists no more choices than this; beyond that it names the nearest."""
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -46,19 +47,20 @@ def of_fields(
     """Names that are not known, and values that are wrong, in `engine_kwargs` or a dict in it."""
     for name, value in given.items():
         if name not in known:
-            yield unknown(files, str(name), known, place_of, holder)
+            yield unknown(files, str(name), known.keys() - given.keys(), place_of, holder)
         elif value != known[name].default:
             yield from wrong_value(files, known[name], value, place_of, holder)
 
 
-def unknown(files: ServiceFiles, name: str, known: Fields, place_of: Callable[..., Place], holder: str) -> Finding:
+def unknown(
+    files: ServiceFiles, name: str, free: Iterable[str], place_of: Callable[..., Place], holder: str
+) -> Finding:
     return make_finding(
         files,
-        "unknown-engine-argument",
+        registry.UNKNOWN_ENGINE_ARGUMENT,
         place_of(name),
         what=f"`{holder}` has `{name}`, which the installed vLLM does not know.",
-        why="The configuration is refused, and no replica starts.",
-        fix=instead(name, known, "Take it away, or see what replaced it in vLLM's release notes."),
+        fix=instead(name, sorted(free), "Remove it, or see what replaced it in vLLM's release notes."),
     )
 
 
@@ -75,7 +77,7 @@ def wrong_value(
             yield from of_fields(files, written, known, here, name)
             return
         strange = [key for key in value if key not in known]
-        yield from (unknown(files, str(key), known, here, name) for key in strange)
+        yield from (unknown(files, str(key), known.keys() - value.keys(), here, name) for key in strange)
         value = {key: item for key, item in value.items() if key in known}
     if choices := open_choices().get(name):
         if isinstance(value, str) and value.lower() not in [choice.lower() for choice in choices]:
@@ -117,10 +119,9 @@ def bad_value(files: ServiceFiles, place: Place, name: str, value: Any, reason: 
     shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
     return make_finding(
         files,
-        "engine-argument-value",
+        registry.INVALID_ENGINE_ARGUMENT,
         place,
         what=f"`{name}` is {shown}, {kind(value)}.",
-        why="Ray and vLLM use most values as they are given: it fails when a replica starts, or means something else.",
         fix=f"{reason}.",
     )
 
@@ -195,7 +196,7 @@ def structure_of(field: dataclasses.Field) -> type | None:
 
 @functools.cache
 def open_choices() -> dict[str, list[str]]:
-    """Of the fields whose type would let any text pass, and of those that vLLM reads by the names of an enumeration."""
+    """The choices of fields whose type allows any text, and of fields that vLLM reads as names of an enumeration."""
     from vllm.config.mamba import MambaBackendEnum
     from vllm.config.model import ModelImpl, TokenizerMode
     from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
@@ -224,9 +225,8 @@ def parsers(files: ServiceFiles, engine: dict[str, Any], place_of: Callable[...,
         if isinstance(given, str) and given and given not in known:
             yield make_finding(
                 files,
-                "unknown-parser",
+                registry.UNKNOWN_PARSER,
                 place_of(name),
                 what=f"The {name.replace('_', ' ')} {given} is none that the installed vLLM has.",
-                why="No replica starts, and of a tool call parser vLLM says so only after it has loaded the weights.",
                 fix=instead(given, known, f"Write one of {', '.join(known)}."),
             )

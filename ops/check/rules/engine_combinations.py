@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.check.registry import Rule
 from ops.project.coercion import mapping, number
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
@@ -17,9 +19,12 @@ class Need:
     needs: str
     without: str
     """What happens without."""
+    rule: Rule = registry.NEEDS_ANOTHER_SETTING
 
 
-NO_LORA = "Without it vLLM makes no LoRA configuration at all: this is ignored, and an adapter cannot be loaded."
+NO_LORA = "Without it vLLM makes no LoRA configuration at all, and an adapter cannot be loaded."
+ADAPTERS = ("lora_modules", "default_mm_loras")
+"""Engine arguments that name adapters, which are then not served; the others only say how to hold them."""
 NEEDS = [
     Need(
         "enable_auto_tool_choice",
@@ -31,10 +36,20 @@ NEEDS = [
         "enable_auto_tool_choice",
         "vLLM then takes no parser, and answers requests that have tools with status 400.",
     ),
-    Need("enable_log_outputs", "enable_log_requests", "vLLM then has no logger for requests, and logs no output."),
+    Need(
+        "enable_log_outputs",
+        "enable_log_requests",
+        "vLLM then has no logger for requests, and logs no output.",
+        registry.SETTING_WITHOUT_EFFECT,
+    ),
     Need("enable_eplb", "enable_expert_parallel", "vLLM refuses the one without the other, and no replica starts."),
     *[
-        Need(name, "enable_lora", NO_LORA)
+        Need(
+            name,
+            "enable_lora",
+            NO_LORA,
+            registry.NEEDS_ANOTHER_SETTING if name in ADAPTERS else registry.SETTING_WITHOUT_EFFECT,
+        )
         for name in (
             "lora_modules",
             "max_loras",
@@ -99,13 +114,14 @@ def model_id(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if text in model.id:
             yield make_finding(
                 files,
-                "model-id",
+                registry.MODEL_ID_FOR_DIRECT_STREAMING_ONLY
+                if files.direct_streaming
+                else registry.MODEL_ID_WITH_A_MEANING,
                 model.place("model_loading_config", "model_id"),
                 what=f"The model id {model.id} contains `{text}`.",
                 why=f"{meaning}. With direct streaming it works until that is turned off."
                 if files.direct_streaming
                 else f"{meaning}.",
-                fix="Use letters, digits, dots and single hyphens.",
             )
 
 
@@ -115,7 +131,7 @@ def needs(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if engine.get(need.name) not in (None, False) and not engine.get(need.needs):
             yield make_finding(
                 files,
-                "needs-another-setting",
+                need.rule,
                 model.place("engine_kwargs", need.name),
                 what=f"`{need.name}` is set without `{need.needs}`.",
                 why=need.without,
@@ -131,10 +147,9 @@ def given_twice(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         ):
             yield make_finding(
                 files,
-                "set-twice",
+                registry.ARGUMENT_SET_TWICE,
                 model.place("engine_kwargs", name),
                 what=f"`{name}` and `{config}` both set `{key}`.",
-                why="vLLM refuses the two together, and no replica starts.",
                 fix=f"Keep one of them, such as `{name}`.",
             )
 
@@ -146,11 +161,11 @@ def eager(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if model.get("engine_kwargs", *way) not in OFF:
             yield make_finding(
                 files,
-                "overridden-setting",
+                registry.OVERRIDDEN_SETTING,
                 model.place("engine_kwargs", *way),
                 what=f"`{'.'.join(way)}` is set beside `enforce_eager`.",
                 why="`enforce_eager` turns torch.compile and CUDA graphs off, whatever this says; tokens come slower.",
-                fix="Take one of the two away. In production `enforce_eager` is seldom meant.",
+                fix="Remove one of the two. In production `enforce_eager` is seldom meant.",
             )
 
 
@@ -159,7 +174,7 @@ def memory(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if engine.get("kv_cache_memory_bytes") and "gpu_memory_utilization" in engine:
         yield make_finding(
             files,
-            "overridden-setting",
+            registry.OVERRIDDEN_SETTING,
             model.place("engine_kwargs", "gpu_memory_utilization"),
             what="`gpu_memory_utilization` is set beside `kv_cache_memory_bytes`.",
             why="vLLM then takes the size of the KV cache as it is given, and does not respect the utilisation.",
@@ -171,11 +186,9 @@ def metrics(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if mapping(model.engine).get("disable_log_stats") and model.get("log_engine_metrics", default=True):
         yield make_finding(
             files,
-            "engine-metrics",
+            registry.METRICS_WITHOUT_STATISTICS,
             model.place("engine_kwargs", "disable_log_stats"),
             what="`disable_log_stats` is set, and `log_engine_metrics` is on, as by default.",
-            why="Ray refuses the two together, and the application does not start.",
-            fix="Take `disable_log_stats` away: the dashboard reads these metrics.",
         )
 
 
@@ -183,7 +196,7 @@ def lora(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if model.get("lora_config") and not mapping(model.engine).get("enable_lora"):
         yield make_finding(
             files,
-            "needs-another-setting",
+            registry.NEEDS_ANOTHER_SETTING,
             model.place("lora_config"),
             what="`lora_config` is set without `enable_lora` in `engine_kwargs`.",
             why="Ray downloads the adapter that a request asks for, and vLLM then refuses to load it.",
@@ -205,10 +218,9 @@ def sizes(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if applies and low is not None and high is not None and low > high > 0:
             yield make_finding(
                 files,
-                "sizes",
+                registry.SIZE_ABOVE_ITS_LIMIT,
                 model.place("engine_kwargs", smaller),
                 what=f"`{smaller}` is {low}, more than `{larger}`, {high}"
                 f"{', and chunked prefill is off' if smaller == 'max_model_len' else ''}.",
-                why="vLLM refuses that, and no replica starts.",
                 fix=f"Lower `{smaller}` or raise `{larger}`.",
             )

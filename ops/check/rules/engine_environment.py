@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import dead_settings
 from ops.check.rules.environment_variables import variables
@@ -29,11 +30,9 @@ def variables_that_come_too_late(files: ServiceFiles) -> Iterator[Finding]:
         if not variable.cluster_wide and variable.name.startswith("RAY_SERVE_"):
             yield make_finding(
                 files,
-                "serve-variable-in-runtime-env",
+                registry.SERVE_VARIABLE_IN_RUNTIME_ENV,
                 variable.place,
                 what=f"{variable.name} is set in a runtime_env.",
-                why="Each process of Serve reads its variables when it is imported. The controller and the proxies do "
-                "not get the runtime_env of an application or a model, and go on with the default.",
                 fix=f"Set {variable.name} in `env_vars` of service.yaml, which every process of the cluster gets.",
             )
 
@@ -50,13 +49,10 @@ def variables_that_are_replaced(files: ServiceFiles) -> Iterator[Finding]:
         if isinstance(of_model, dict) and lost:
             yield make_finding(
                 files,
-                "runtime-env-replaced",
+                registry.RUNTIME_ENV_REPLACED,
                 model.place("runtime_env", "env_vars"),
                 what="`env_vars` in the model's runtime_env replace those of the application's, which also set "
                 f"{', '.join(lost)}.",
-                why="Ray takes each key of the model's runtime_env as a whole, so the replicas do not get the "
-                "variables of the application.",
-                fix="Set them in `env_vars` of service.yaml, or repeat them here.",
             )
 
 
@@ -66,7 +62,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
     for variable in variables(files):
         name, known = variable.name, set()
-        if ("env_vars", name) in dead_settings.BY_NAME:  # told already
+        if ("env_vars", name) in dead_settings.BY_NAME:  # reported already
             continue
         if name.startswith("VLLM_"):
             reader, known = "vLLM", set(vllm.envs.environment_variables)
@@ -78,11 +74,10 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             continue
         yield make_finding(
             files,
-            "unknown-variable",
+            registry.UNKNOWN_VARIABLE,
             variable.place,
-            what=f"{name} is no variable that {reader} reads.",
-            why="It has no effect, and at most a line in a log says so.",
-            fix=instead(name, known, "Take it away.", likeness=0.8),  # most of them are alike
+            what=f"{name} is not a variable that {reader} reads.",
+            fix=instead(name, known, "Remove it.", likeness=0.8),  # most of them are alike
         )
 
 

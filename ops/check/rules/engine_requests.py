@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import dead_settings
 from ops.check.rules.suggestions import instead
@@ -29,7 +30,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
         if not engine.get("reasoning_parser") and not engine.get("reasoning_config"):
             yield make_finding(
                 files,
-                "thinking-budget",
+                registry.THINKING_BUDGET_REFUSED,
                 place,
                 what="A request has a `thinking_token_budget`, and the model has no `reasoning_parser`.",
                 why="vLLM answers with status 400: it does not know where the thoughts end.",
@@ -38,7 +39,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
         elif files.env_vars.get(V2_RUNNER) != "0":
             yield make_finding(
                 files,
-                "thinking-budget",
+                registry.THINKING_BUDGET_REFUSED,
                 place,
                 what=f'A request has a `thinking_token_budget`, and {V2_RUNNER} is not "0" in service.yaml.',
                 why="vLLM 0.27 takes its second model runner for most dense models, which answers it with status 400.",
@@ -60,9 +61,8 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
                 continue
             yield make_finding(
                 files,
-                "unknown-request-field",
+                registry.UNKNOWN_REQUEST_FIELD,
                 files.probe.place("checks", index, "request", name),
-                what=f"`{name}` is no field of a request to {route}.",
-                why="vLLM ignores it, so the check does not test what it says.",
-                fix=instead(str(name), fields, "Take it away."),
+                what=f"`{name}` is not a field of a request to {route}.",
+                fix=instead(str(name), fields, "Remove it."),
             )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project import serve_py
 from ops.project.coercion import mapping, number, sequence
@@ -30,7 +31,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def builds(files: ServiceFiles) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The arguments of each call that builds the application, and what tells the place of one."""
+    """The arguments of each call that builds the application, and a function from an argument to its place."""
     for build in files.serve.built:
         if build.function.endswith("openai_app"):
             yield build.arguments, lambda name, build=build: place_of_argument(build, name)
@@ -39,7 +40,7 @@ def builds(files: ServiceFiles) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def place_of_argument(build: Build, name: str) -> Place:
-    """Of a keyword of the call, or a key of the dict that is its argument."""
+    """The place of a keyword of the call, or of a key in the dict that it gets."""
     file = SourceFile.of(build.place.file)
     call = file.call_at(build.place.line)
     for node in [call, *getattr(call, "args", [])]:
@@ -52,7 +53,7 @@ def without_haproxy(files: ServiceFiles) -> Iterator[Finding]:
     if files.env_vars.get(DIRECT_STREAMING) == "1" and files.env_vars.get(HAPROXY) != "1":
         yield make_finding(
             files,
-            "direct-streaming",
+            registry.DIRECT_STREAMING_REFUSED,
             files.yaml.place("env_vars", DIRECT_STREAMING),
             what=f"{DIRECT_STREAMING} is set without {HAPROXY}.",
             why="Direct streaming needs HAProxy: Serve refuses the application.",
@@ -69,17 +70,17 @@ def ingress_settings(files: ServiceFiles, arguments: dict[str, Any], place_of: A
             if arguments.get(name) and not several:
                 yield make_finding(
                     files,
-                    "direct-streaming",
+                    registry.DIRECT_STREAMING_REFUSED,
                     place_of(name),
                     what=f"`{name}` is set with direct streaming, which has no ingress deployment.",
                     why=refused,
-                    fix="Take it away: `deployment_config` of the model is for its replicas. Or turn direct streaming "
+                    fix="Remove it: `deployment_config` of the model is for its replicas. Or turn direct streaming "
                     f"off: take {DIRECT_STREAMING} out of `env_vars`.",
                 )
         if several:
             yield make_finding(
                 files,
-                "direct-streaming",
+                registry.DIRECT_STREAMING_REFUSED,
                 files.yaml.place("env_vars", DIRECT_STREAMING),
                 what=f"{len(arguments['llm_configs'])} models are served with direct streaming, which takes one.",
                 why=refused,
@@ -91,7 +92,7 @@ def ingress_settings(files: ServiceFiles, arguments: dict[str, Any], place_of: A
         if router_class(config):
             yield make_finding(
                 files,
-                "request-router",
+                registry.ROUTER_REFUSED,
                 place_of("ingress_deployment_config"),
                 what=f"The ingress has a request router, {router_class(config)}, and HAProxy is on.",
                 why="HAProxy chooses the ingress replica itself: Serve refuses the application.",
@@ -104,7 +105,7 @@ def adapters(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if files.direct_streaming and model.get("lora_config"):
         yield make_finding(
             files,
-            "direct-streaming",
+            registry.DIRECT_STREAMING_REFUSED,
             model.place("lora_config"),
             what="`lora_config` is set with direct streaming.",
             why="Adapters are loaded by Serve's model multiplexing, which Serve refuses in a replica that requests "
@@ -136,7 +137,7 @@ def routing_argument(files: ServiceFiles) -> Iterator[Finding]:
     if files.arguments.get("routing") == "prefix" and sees_no_prompt(files):
         yield make_finding(
             files,
-            "request-router",
+            registry.ROUTER_REFUSED,
             files.yaml.place("applications", 0, "args", "routing"),
             what=f"`routing` is prefix, and {FORWARD_BODY} is not set.",
             why="HAProxy then does not send the prompt to the router: serving/routing/choice.py refuses to build the "
@@ -151,7 +152,7 @@ def prompt_routers(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if name == "KVAwareRouter" and not files.direct_streaming:
         yield make_finding(
             files,
-            "request-router",
+            registry.ROUTER_WITHOUT_PROMPTS,
             place_of_router(model),
             what="KVAwareRouter is set without direct streaming.",
             why="What it chooses by is only built in the router of direct streaming; elsewhere any replica is taken.",
@@ -160,17 +161,14 @@ def prompt_routers(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     elif name == RAYS_PREFIX_ROUTER and files.direct_streaming:
         yield make_finding(
             files,
-            "prefix-router",
+            registry.PREFIX_ROUTER_REMEMBERS_NOTHING,
             place_of_router(model),
             what=f"{name} is set with direct streaming.",
-            why="There, Ray 2.59 does not tell it which replica was taken: it remembers no prompt and sends all "
-            "requests to one replica.",
-            fix="Take it away and write `routing: prefix` in `args` of service.yaml, which sets one that works.",
         )
     elif name in READ_THE_PROMPT and sees_no_prompt(files):
         yield make_finding(
             files,
-            "request-router",
+            registry.ROUTER_WITHOUT_PROMPTS,
             place_of_router(model),
             what=f"{name} is set with direct streaming, and {FORWARD_BODY} is not.",
             why="HAProxy then does not send the body of a request to the router, which never sees a prompt.",
@@ -191,19 +189,14 @@ def prefix_router(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if (number(threshold) or float("inf")) == float("inf") and threshold != 0:
         yield make_finding(
             files,
-            "prefix-router",
+            registry.PREFIX_ROUTER_IGNORES_LOAD,
             model.place(*way, "imbalanced_threshold"),
             what=f"{name} has no `imbalanced_threshold`.",
-            why="By default it is infinite: prompts that begin alike all go to one replica, however long its queue is.",
-            fix="Add `imbalanced_threshold=10` to `request_router_kwargs`: the difference of queue lengths from which "
-            "on the load decides. The 10 is a guess to start from.",
         )
     if arguments.get("do_eviction") is not True:
         yield make_finding(
             files,
-            "prefix-router",
+            registry.PREFIX_ROUTER_NEVER_FORGETS,
             model.place(*way, "do_eviction"),
             what=f"{name} does not have `do_eviction=True`.",
-            why="It then remembers the prompts of all requests, and its actor's memory grows until it is killed.",
-            fix="Add `do_eviction=True` to `request_router_kwargs`.",
         )

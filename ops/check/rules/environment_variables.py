@@ -13,7 +13,7 @@ class Variable:
     name: str
     place: Place
     cluster_wide: bool
-    """Set for every process of the cluster, and not in a runtime_env."""
+    """Set forevery process of the cluster, and not in a runtime_env."""
 
 
 def variables(files: ServiceFiles) -> Iterator[Variable]:

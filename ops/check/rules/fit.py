@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project import model_facts, yaml_file
 from ops.project.coercion import mapping, number
@@ -14,8 +15,9 @@ from ops.sizing.fit import Fit, fits, heads_fault, look
 from ops.sizing.memory.engine import GIB
 
 TYPICAL_TOKENS = 1500
-"""Of a request with its answer; guess: a conversation of 1,000 tokens and an answer of 500. A service that cannot hold
-as many of these as its autoscaling aims at would preempt all day. Few services could hold as many of max_model_len."""
+"""Tokens of a request with its answer; guess: a conversation of 1,000 tokens and an answer of 500. A service
+that cannot hold as many of these as its autoscaling aims at would preempt all day. Few services could hold as many of
+max_model_len."""
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -41,11 +43,9 @@ def not_checked(files: ServiceFiles) -> Iterator[str]:
 def facts_that_cannot_be_read(files: ServiceFiles) -> Finding:
     return make_finding(
         files,
-        "model-facts",
+        registry.UNREADABLE_MODEL_FACTS,
         Place(files.folder / "models.yaml", 1),
         what=files.facts_fault,
-        why="Without the facts of its models nobody can say whether the service fits its GPUs.",
-        fix="Correct it; the models.yaml of the other services shows how facts are written.",
     )
 
 
@@ -59,11 +59,9 @@ def differing_facts(files: ServiceFiles, model: Model, facts: ModelFacts) -> Ite
     if differences:
         yield make_finding(
             files,
-            "model-facts",
+            registry.MODEL_FACTS_DIFFER,
             yaml_file.read(files.folder / "models.yaml").place(model.source),
             what=f"Of {model.source}, {'; '.join(differences)}.",
-            why="What fits and how fast it is are computed from models.yaml; the model is served as config.json says.",
-            fix="Write in models.yaml what config.json has.",
         )
 
 
@@ -73,10 +71,9 @@ def undivided_heads(files: ServiceFiles, model: Model, facts: ModelFacts) -> Ite
         possible = [size for size in (1, 2, 4, 8, 16) if not heads_fault(facts, size)]
         yield make_finding(
             files,
-            "tensor-parallel-does-not-divide-heads",
+            registry.TENSOR_PARALLEL_DOES_NOT_DIVIDE_HEADS,
             model.place("engine_kwargs", "tensor_parallel_size"),
             what=f"{model.id} has {heads}, and tensor_parallel_size is {tensor_parallel}.",
-            why="vLLM gives each GPU as many heads as every other, and refuses to start where that does not come out.",
             fix=f"Use {or_list(possible)}.",
         )
 
@@ -87,10 +84,9 @@ def context_beyond_the_model(files: ServiceFiles, model: Model, facts: ModelFact
     if length and length > facts.context and not engine.get("hf_overrides"):
         yield make_finding(
             files,
-            "context-longer-than-model",
+            registry.CONTEXT_LONGER_THAN_MODEL,
             model.place("engine_kwargs", "max_model_len"),
             what=f"{model.id} was made for {facts.context} tokens, and max_model_len is {length}.",
-            why="vLLM refuses to start with more positions than the model's config.json has.",
             fix=f"Use at most {facts.context}, or stretch its positions with hf_overrides as its model card says.",
         )
 
@@ -106,7 +102,7 @@ def model_that_does_not_fit(files: ServiceFiles, fit: Fit) -> Iterator[Finding]:
         setting = "kv_cache_memory_bytes" if fixed else "gpu_memory_utilization"
         yield make_finding(
             files,
-            "does-not-fit",
+            registry.DOES_NOT_FIT,
             model.place("engine_kwargs", setting),
             what=f"With this {setting}, {model.id} and CUDA need {gib(-estimate.room)} more than each {gpu} has.",
             why="vLLM runs out of memory as it starts, or while it captures CUDA graphs.",
@@ -115,21 +111,19 @@ def model_that_does_not_fit(files: ServiceFiles, fit: Fit) -> Iterator[Finding]:
     elif estimate.largest_context == 0:
         yield make_finding(
             files,
-            "does-not-fit",
+            registry.DOES_NOT_FIT,
             place_of_size(model),
             what=f"{model.id} takes {taken} on each {gpu}, which leaves no room for a KV cache.",
             why="No request can be held: vLLM loads the weights for minutes, and then refuses to start.",
-            fix="Take GPUs with more memory, share the model among more of them, or use weights of fewer bits.",
         )
     else:
         yield make_finding(
             files,
-            "does-not-fit",
+            registry.DOES_NOT_FIT,
             model.place("engine_kwargs", "max_model_len"),
             what=f"{model.id} takes {taken} on each {gpu}; that leaves {gib(estimate.kv_cache)} for the KV cache, and "
             f"one request of {estimate.max_model_len} tokens needs "
             f"{gib(estimate.kv_bytes_of_request(estimate.max_model_len))}.",
-            why="vLLM loads the weights for minutes, and then refuses to start.",
             fix=f"Set max_model_len to {estimate.largest_context} at most, or share the model among more GPUs.",
         )
 
@@ -152,11 +146,10 @@ def too_small_kv_cache(files: ServiceFiles, fit: Fit) -> Iterator[Finding]:
     if short:
         yield make_finding(
             files,
-            "kv-cache-too-small",
+            registry.KV_CACHE_TOO_SMALL,
             model.place("deployment_config", "autoscaling_config", "target_ongoing_requests"),
             what=f"The KV cache of {model.id} holds {short.concurrency:.1f} requests of {tokens} tokens, and "
             f"target_ongoing_requests is {target}.",
-            why="The others wait, or lose their cache and are computed again, and Serve sees no need to scale.",
             fix=f"Set target_ongoing_requests to {int(short.concurrency)} at most, or find {gib(short.missing_bytes)} "
             f"more on each GPU. {round(target)} requests fit with {short.largest_context} tokens each.",
         )

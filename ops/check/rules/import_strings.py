@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project import serve_py
 from ops.project.service_files import ServiceFiles
@@ -20,11 +21,9 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             if isinstance(name, str) and (error := why_not(files, name)):
                 yield make_finding(
                     files,
-                    "import-string",
-                    model.place("deployment_config"),  # where LLMConfig's refusal is told, which this says better
+                    registry.ROUTER_OR_POLICY_NOT_IMPORTABLE,
+                    model.place("deployment_config"),  # the place of LLMConfig's own refusal, which this says better
                     what=f"`{way[-1]}` names {name}, which cannot be imported: {error}.",
-                    why="LLMConfig refuses it when the application is built, on a cluster that is already paid for.",
-                    fix="Write the module and what is in it, such as serving.autoscaling:EnginePolicy.",
                 )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.scaling import most_replicas, whole
 from ops.check.rules.timeouts import number
@@ -45,12 +46,10 @@ def one_replica(files: ServiceFiles) -> Iterator[Finding]:
             names = " and ".join(model.id for model in files.served) if several else busiest.id
             yield make_finding(
                 files,
-                "one-ingress-replica",
+                registry.ONE_INGRESS_REPLICA,
                 place,
                 what=f"{names} {'get' if several else 'gets'} up to {max(at_once, most_replicas(busiest))} replicas, "
                 "behind one replica of the ingress.",
-                why="Ray Serve LLM gives the ingress one replica and never more unless told to. Every token passes "
-                "through it: more replicas of the model add hardly any throughput.",
                 fix="Give ingress_deployment_config a num_replicas of two per replica"
                 + ("." if several else f", or leave the ingress out: {DIRECT_STREAMING}"),
             )
@@ -71,11 +70,9 @@ def held_back(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if interval:
         yield make_finding(
             files,
-            "tokens-held-back",
+            registry.TOKENS_HELD_BACK,
             model.place("experimental_configs", "stream_batching_interval_ms"),
             what=f"The streamed tokens of {model.id} are collected for {interval:g} ms before they are sent.",
-            why="The first token too: it comes up to that much later, and the others come in bursts.",
-            fix="Set experimental_configs=dict(stream_batching_interval_ms=0), or use direct streaming.",
         )
 
 
@@ -91,10 +88,9 @@ def too_large(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if given is not None and given < needed:
         yield make_finding(
             files,
-            "messages-too-large",
+            registry.MESSAGES_TOO_LARGE,
             files.yaml.place("env_vars", name),
             what=f"Requests to {model.id} may hold {images} images, some {needed / 1e6:.0f} MB, and a message between "
             f"the ingress and a replica at most {given / 1e6:.1f} MB.",
-            why="Ray Serve passes requests on by gRPC here. Larger ones fail, whatever the model would make of them.",
             fix=f'Set {name}: "{needed}" in env_vars, or use direct streaming, which passes requests on by HTTP.',
         )

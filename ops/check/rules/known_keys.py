@@ -63,11 +63,11 @@ BESIDES = {
     # Turns gRPC on: PrivateServiceSDK._build_grpc_protocol_config.
     "gRPCOptionsSchema": ("service_names",),
 }
-"""Keys that are read and are no field of the class."""
+"""Keys that are read without being fields of the class."""
 
 
 def of(kind: type) -> Known:
-    """Those of a dataclass or pydantic model, and of the ones that its fields hold."""
+    """The keys of a dataclass or pydantic model, and of those that its fields hold."""
     if dataclasses.is_dataclass(kind):
         annotations, refused = typing.get_type_hints(kind), True
         names = [field.name for field in dataclasses.fields(kind)]
@@ -79,7 +79,7 @@ def of(kind: type) -> Known:
 
 
 def kinds(annotation: Any) -> list[Known]:
-    """Those of each class in an annotation that has a fixed set of keys."""
+    """The keys of each class in an annotation that has a fixed set of keys."""
     if arguments := typing.get_args(annotation):
         return [known for argument in arguments for known in kinds(argument)]
     if not isinstance(annotation, type):
@@ -137,7 +137,7 @@ PLAIN_DICTS: dict[str, Callable[[], Known]] = {
 
 @functools.cache
 def service() -> Known:
-    """Those of a service.yaml; what the SDK hands on as it is has the keys that Serve reads."""
+    """The keys of a service.yaml; what the SDK hands on unchanged has the keys that Serve reads."""
     from anyscale.service.models import ServiceConfig
     from ray.serve.schema import ServeDeploySchema
 
@@ -147,7 +147,7 @@ def service() -> Known:
 
 @functools.cache
 def model() -> Known:
-    """Those of an LLMConfig; engine_kwargs has any, because they are vLLM's."""
+    """The keys of an LLMConfig; engine_kwargs may have any, because they are vLLM's."""
     from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
 
     return of(LLMConfig)
@@ -155,7 +155,7 @@ def model() -> Known:
 
 @functools.cache
 def openai_app() -> Known:
-    """Those of the args of `ray.serve.llm:build_openai_app`."""
+    """The keys of the args of `ray.serve.llm:build_openai_app`."""
     from ray.serve.llm import LLMServingArgs
 
     return of(LLMServingArgs)
@@ -179,15 +179,17 @@ def corrected(value: Any, unread: list[Unknown]) -> tuple[Any, list[Way]]:
     """A copy in which unknown keys have the nearest known name, or are left out; and the ways that only it has."""
     copied, renamed = copy.deepcopy(value), []
     for way, known in unread:
-        holder = copied
-        for key in way[:-1]:
-            holder = holder[key]
+        holder = value_at(copied, way[:-1])
         item = holder.pop(way[-1])
         name = nearest(way[-1], known.below)
         if name and name not in holder:
             holder[name] = item
             renamed.append((*way[:-1], name))
     return copied, renamed
+
+
+def value_at(data: Any, way: Way) -> Any:
+    return functools.reduce(lambda holder, key: holder[key], way, data)
 
 
 def nearest(key: Any, options: Iterable[str]) -> str | None:
@@ -197,10 +199,47 @@ def nearest(key: Any, options: Iterable[str]) -> str | None:
     return alike[0] if alike else longer[0] if len(longer) == 1 else None
 
 
-def instead(key: Any, options: Iterable[str]) -> str:
-    """What to write for a key or value that is unknown, in a sentence."""
-    close = nearest(key, options)
-    return f"Write {close}." if close else f"Take it out, or write one of: {', '.join(sorted(options))}."
+def instead(key: Any, options: Iterable[str], given: Iterable[Any] = ()) -> str:
+    """What to write for a key or value that is unknown, in a sentence.
+
+    Args:
+        given: keys that stand beside it already.
+    """
+    free = sorted(set(options) - set(given))
+    close = nearest(key, free)
+    return f"Write {close}." if close else f"Remove it, or write one of: {', '.join(free)}."
+
+
+def where_it_belongs(key: Any, root: Known, data: Any) -> str:
+    """What to do with a key that other mappings of `data` may have, in a sentence; empty where none may have it.
+
+    Args:
+        root: the keys that `data` may have.
+    """
+    holders = sorted(holders_of(key, root), key=len)
+    names = [dotted(holder) or "the top level" for holder in holders]
+    for holder, name in zip(holders, names, strict=True):
+        if is_given(key, data, holder):
+            return f"Remove it: it belongs in {name}, which has it."
+    return f"It belongs in {' or '.join(names[:2])}: move it there." if names else ""
+
+
+def is_given(key: Any, data: Any, holder: Way) -> bool:
+    """Whether a mapping of `data` has a key; every item of a list on the way is looked at."""
+    if isinstance(data, list):
+        return any(is_given(key, item, holder) for item in data)
+    if not isinstance(data, dict):
+        return False
+    return is_given(key, data.get(holder[0]), holder[1:]) if holder else key in data
+
+
+def holders_of(key: Any, known: Known, way: Way = ()) -> Iterator[Way]:
+    """The ways to the mappings that may have a key."""
+    if key in known.below:
+        yield way
+    for name, kinds_below in known.below.items():
+        for below in kinds_below:
+            yield from holders_of(key, below, (*way, name))
 
 
 def dotted(way: Way) -> str:

@@ -7,6 +7,7 @@ engines/vllm/kv_transfer in ray/llm/_internal/serve), and the NIXL connector of 
 import re
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.environment_variables import variables
 from ops.check.rules.placement import data_parallel, matching, parallel
@@ -18,9 +19,9 @@ from ops.project.service_files import ServiceFiles
 
 ROLES = {"prefill": ("kv_producer", "kv_both"), "decode": ("kv_consumer", "kv_both")}
 PORT_BASES = {"prefill": 20000, "decode": 22000}
-"""Of NIXL_SIDE_CHANNEL_PORT_BASE, where it is not set: NixlConnectorBackend and PDServingArgs."""
+"""Default of NIXL_SIDE_CHANNEL_PORT_BASE for each side. Source: NixlConnectorBackend and PDServingArgs."""
 CONNECTORS = ("NixlConnector", "LMCacheConnectorV1", "MultiConnector", "MoRIIOConnector")
-"""That Ray gives ports and names to: BUILTIN_BACKENDS of kv_transfer/factory.py."""
+"""The connectors that Ray gives ports and names to: BUILTIN_BACKENDS of kv_transfer/factory.py."""
 SIDE_CHANNEL = ("VLLM_NIXL_SIDE_CHANNEL_PORT", "VLLM_NIXL_SIDE_CHANNEL_HOST")
 ALIKE = (
     "dtype",
@@ -69,10 +70,9 @@ def transfer(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[Fin
         if not config:
             yield make_finding(
                 files,
-                "kv-transfer",
+                registry.NO_KV_TRANSFER,
                 model.place("engine_kwargs", "kv_transfer_config"),
                 what=f"The {side} replicas of {model.id} have no kv_transfer_config.",
-                why="Ray refuses prefill and decode of their own without one on each side.",
                 fix='Set kv_transfer_config=dict(kv_connector="NixlConnector", '
                 f'kv_role="{ROLES[side][0]}") in their engine_kwargs.',
             )
@@ -80,7 +80,7 @@ def transfer(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[Fin
         if config.get("kv_role") not in ROLES[side]:
             yield make_finding(
                 files,
-                "kv-role",
+                registry.WRONG_KV_ROLE,
                 model.place("engine_kwargs", "kv_transfer_config", "kv_role"),
                 what=f"The {side} replicas of {model.id} have kv_role {config.get('kv_role')}.",
                 why="They then do not hand KV caches over, and every prompt is computed by both sides."
@@ -91,21 +91,19 @@ def transfer(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[Fin
         if name not in CONNECTORS:
             yield make_finding(
                 files,
-                "kv-connector",
+                registry.UNSUPPORTED_KV_CONNECTOR,
                 model.place("engine_kwargs", "kv_transfer_config", "kv_connector"),
                 what=f"The kv_connector of the {side} replicas is {name}.",
-                why="Ray gives the replicas of this one no ports and no names of their own: two on a node collide.",
-                fix='Set kv_connector="NixlConnector".',
             )
 
 
 def differences(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[Finding]:
-    """Of the two sides, in what must be the same."""
+    """What must be the same on both sides, and differs."""
     if prefill.id != decode.id or prefill.source != decode.source:
         key = "model_id" if prefill.id != decode.id else "model_source"
         yield make_finding(
             files,
-            "prefill-decode-differ",
+            registry.PREFILL_DECODE_DIFFER,
             prefill.place("model_loading_config", key),
             what=f"Prefill serves {prefill.id} ({prefill.source}), and decode {decode.id} ({decode.source}).",
             why="Ray refuses two model ids. The KV cache of one model means nothing to another.",
@@ -116,7 +114,7 @@ def differences(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[
         if values[0] != values[1]:
             yield make_finding(
                 files,
-                "prefill-decode-differ",
+                registry.PREFILL_DECODE_DIFFER,
                 prefill.place("engine_kwargs", name),
                 what=f"`{name}` is {shortened(values[0])} for prefill, and {shortened(values[1])} for decode.",
                 why="Prompts become other tokens, or KV caches have another shape or length: NIXL refuses them, or "
@@ -126,7 +124,7 @@ def differences(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[
     if connector(prefill) and connector(decode) and connector(prefill) != connector(decode):
         yield make_finding(
             files,
-            "prefill-decode-differ",
+            registry.PREFILL_DECODE_DIFFER,
             prefill.place("engine_kwargs", "kv_transfer_config", "kv_connector"),
             what=f"Prefill sends KV caches by {connector(prefill)}, and decode fetches them by {connector(decode)}.",
             why="The two do not understand each other: every prompt is computed twice, or requests fail.",
@@ -144,7 +142,7 @@ def port_base(model: Model, side: str) -> int | None:
 
 
 def ports(model: Model) -> int:
-    """That the replicas of a model take beyond the first: each worker one, a data-parallel rank every second."""
+    """The ports from the base that a model uses: one for each worker, every second one for data-parallel ranks."""
     tensor, pipeline_parallel = parallel(model)
     ranks = data_parallel(model)
     return 2 * ranks * tensor if ranks > 1 else most_replicas(model) * tensor * pipeline_parallel
@@ -161,7 +159,7 @@ def port_bases(files: ServiceFiles, prefill: Model, decode: Model) -> Iterator[F
         owner = decode if "NIXL_SIDE_CHANNEL_PORT_BASE" in mapping(decode.get("experimental_configs")) else prefill
         yield make_finding(
             files,
-            "nixl-ports",
+            registry.NIXL_ADDRESSES_COLLIDE,
             owner.place("experimental_configs", "NIXL_SIDE_CHANNEL_PORT_BASE"),
             what=f"NIXL's ports of prefill replicas begin at {first}, and those of decode replicas at {second}; they "
             f"take {ports(prefill)} and {ports(decode)}.",
@@ -178,13 +176,13 @@ def side_channel(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if variable.name in SIDE_CHANNEL:
             yield make_finding(
                 files,
-                "nixl-ports",
+                registry.NIXL_ADDRESSES_COLLIDE,
                 variable.place,
                 what=f"{variable.name} is set for all replicas alike.",
                 why="Two on one node take the same port, and the second does not start."
                 if variable.name.endswith("PORT")
                 else "All replicas tell the others the same address, and KV caches are asked for at the wrong node.",
-                fix="Take it out: Ray gives each replica its own.",
+                fix="Remove it: Ray gives each replica its own.",
             )
 
 
@@ -198,7 +196,7 @@ def shared_ports(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if ranks * tensor * pipeline_parallel < of_node:
         yield make_finding(
             files,
-            "nixl-ports",
+            registry.NIXL_ADDRESSES_COLLIDE,
             model.place("engine_kwargs", "data_parallel_size"),
             what=f"{model.id} has {most_replicas(model)} groups of {ranks} ranks, and a node holds more than one.",
             why="Ray gives the first rank of each group the same NIXL port: on one node the second does not start.",
@@ -211,12 +209,9 @@ def pipeline(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if connector(model) == "NixlConnector" and stages > 1:
         yield make_finding(
             files,
-            "nixl-pipeline",
+            registry.NIXL_WITH_PIPELINE_STAGES,
             model.place("engine_kwargs", "pipeline_parallel_size"),
             what=f"{model.id} has {stages} pipeline stages and sends or fetches KV caches by NIXL.",
-            why="vLLM 0.27 does not transfer the KV caches of several stages with this connector.",
-            fix="Set pipeline_parallel_size=1, and share the model among GPUs by tensor_parallel_size or "
-            "data_parallel_size.",
         )
 
 
@@ -229,11 +224,9 @@ def without_nixl(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if not any(re.search(r"\bnixl\b", line.partition("#")[0]) for line in files.containerfile):
         yield make_finding(
             files,
-            "nixl-not-in-image",
+            registry.NIXL_NOT_IN_IMAGE,
             Place(files.folder / "Containerfile", 1) if files.containerfile else files.yaml.place("image_uri"),
             what=f"KV caches go by NIXL, and the image does not have it: {base.strip() or 'it names none'}.",
-            why="vLLM says that NIXL is not available, and no replica starts.",
-            fix="Take a ray-llm image, which has it, or add to the Containerfile: RUN pip install nixl[cu13].",
         )
 
 
@@ -241,11 +234,9 @@ def one_rank(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if data_parallel(model) == 1:
         yield make_finding(
             files,
-            "data-parallel-size",
+            registry.DATA_PARALLEL_OF_ONE_RANK,
             model.place("engine_kwargs", "data_parallel_size"),
             what=f"{model.id} is built by build_dp_openai_app, and its data_parallel_size is 1.",
-            why="Its replicas belong to no group then, which Ray's server for ranks refuses: none starts.",
-            fix="Set data_parallel_size in engine_kwargs, or build it with build_openai_app.",
         )
 
 
@@ -259,29 +250,25 @@ def experts(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if facts.experts is None:
         yield make_finding(
             files,
-            "data-parallel-without-experts",
+            registry.DATA_PARALLEL_WITHOUT_EXPERTS,
             place,
             what=f"{model.id} has no experts, and data_parallel_size is {ranks}.",
-            why="vLLM refuses ranks of a model that has nothing to share out, and no replica starts.",
-            fix="Take data_parallel_size away and set num_replicas, or autoscaling: replicas of their own do better.",
         )
     elif not mapping(model.engine).get("enable_expert_parallel"):
         yield make_finding(
             files,
-            "data-parallel-without-experts",
+            registry.DATA_PARALLEL_SLICES_EXPERTS,
             place,
             what=f"{model.id} has data_parallel_size {ranks} and no enable_expert_parallel.",
             why=f"Every expert is then cut into {gpus} slices, too small to keep a GPU busy.",
-            fix="Set enable_expert_parallel=True: each GPU then has whole experts.",
         )
     elif facts.experts.count % gpus:
         yield make_finding(
             files,
-            "experts-not-shared-evenly",
+            registry.EXPERTS_NOT_SHARED_EVENLY,
             place,
             what=f"{facts.experts.count} experts are shared out among {gpus} GPUs (data_parallel_size x "
             "tensor_parallel_size).",
-            why="Some GPUs get one more than others, and all wait for these; the faster exchanges of vLLM refuse it.",
             fix=f"Take a number of GPUs that divides {facts.experts.count}.",
         )
 
@@ -291,9 +278,8 @@ def ignored_strategy(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if strategy not in (None, "PACK") and data_parallel(model) > 1:
         yield make_finding(
             files,
-            "dead-setting",
+            registry.SETTING_WITHOUT_EFFECT,
             model.place("placement_group_config", "strategy"),
             what=f"The strategy {strategy} is set for ranks that are data parallel.",
             why="Ray places a group of ranks as a whole, by PACK, and ignores it.",
-            fix="Take it away.",
         )

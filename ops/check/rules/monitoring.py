@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.environment_variables import variables
 from ops.project.service_files import ServiceFiles
@@ -27,12 +28,9 @@ def metrics_off(files: ServiceFiles) -> Iterator[Finding]:
         if model.get("log_engine_metrics", default=True) is False:
             yield make_finding(
                 files,
-                "engine-metrics-off",
+                registry.ENGINE_METRICS_OFF,
                 model.place("log_engine_metrics"),
                 what="`log_engine_metrics` is off.",
-                why="vLLM measures nothing then: the dashboard stays empty, and of the alerts only those on errors and "
-                "replicas can fire.",
-                fix="Take it away: it is on by default.",
             )
 
 
@@ -41,10 +39,9 @@ def collector(files: ServiceFiles) -> Iterator[Finding]:
     if endpoint is not None and (fault := trace_endpoint.fault(endpoint)):
         yield make_finding(
             files,
-            "traces-not-a-collector",
+            registry.TRACES_NOT_A_COLLECTOR,
             files.yaml.place(*TRACES),
             what=f"The address that traces are sent to, {endpoint}, {fault}.",
-            why="The application is refused when it is built, after the nodes are there and the image is pulled.",
             fix=f"Write the address of the collector's gRPC receiver, such as {trace_endpoint.EXAMPLE}.",
         )
 
@@ -62,11 +59,10 @@ def tracing_variables(files: ServiceFiles) -> Iterator[Finding]:
             continue
         yield make_finding(
             files,
-            "dead-tracing-variable",
+            registry.TRACING_VARIABLE_WITHOUT_EFFECT,
             variable.place,
             what=f"`{variable.name}` has no effect: {because}.",
-            why="Who reads the file believes that traces are sent as it says.",
-            fix=f"Take it away, and write where they go in `args`, such as traces: {trace_endpoint.EXAMPLE}.",
+            fix=f"Remove it, and write where they go in `args`, such as traces: {trace_endpoint.EXAMPLE}.",
         )
 
 
@@ -75,10 +71,7 @@ def tracing_config(files: ServiceFiles) -> Iterator[Finding]:
     if config and files.arguments.get("traces") is not None:
         yield make_finding(
             files,
-            "traces-twice",
+            registry.TRACES_CONFIGURED_TWICE,
             files.yaml.place("tracing_config"),
             what="`tracing_config` and `traces` in `args` are both set.",
-            why="Serve takes the exporter of `tracing_config`, and vLLM's spans go through it too: nothing arrives at "
-            "the collector that `traces` names.",
-            fix="Take one of them away.",
         )

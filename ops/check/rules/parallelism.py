@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.coercion import mapping, number, sequence
 from ops.project.serve_py import Model
@@ -21,7 +22,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def workers(model: Model) -> float | None:
-    """How many workers the engine starts; None where a size is no number."""
+    """How many workers the engine starts; None where a size is not a number."""
     engine, product = mapping(model.engine), 1
     for name in PARALLEL_SIZES:
         size = number(engine.get(name, 1))
@@ -62,22 +63,21 @@ def executor(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if backend not in (None, needed):
         yield make_finding(
             files,
-            "executor-backend",
+            registry.SETTING_WITHOUT_EFFECT if needed == "mp" else registry.EXECUTOR_REFUSED,
             model.place("engine_kwargs", "distributed_executor_backend"),
             what=f"`distributed_executor_backend` is {backend!r}.",
             why="Ray replaces it without a word by 'mp' on a CPU."
             if needed == "mp"
             else "Ray Serve LLM refuses every other than 'ray' on a GPU, and no replica starts.",
-            fix="Take it away: Ray sets it.",
         )
     if (number(engine.get("nnodes")) or 1) > 1:
         yield make_finding(
             files,
-            "executor-backend",
+            registry.EXECUTOR_REFUSED,
             model.place("engine_kwargs", "nnodes"),
             what=f"`nnodes` is {engine['nnodes']}.",
             why="vLLM refuses more than one beside Ray's executor, and no replica starts.",
-            fix="Take it away: Ray places the workers on nodes by `placement_group_config`.",
+            fix="Remove it: Ray places the workers on nodes by `placement_group_config`.",
         )
 
 
@@ -86,11 +86,11 @@ def placement_group(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if group.get("bundle_per_worker") is not None and group.get("bundles") is not None:
         yield make_finding(
             files,
-            "placement-group",
+            registry.PLACEMENT_GROUP_REFUSED,
             model.place("placement_group_config", "bundles"),
             what="`placement_group_config` has both `bundle_per_worker` and `bundles`.",
             why="Ray refuses the configuration, and the application does not start.",
-            fix="Keep `bundle_per_worker`: Ray repeats it for every worker.",
+            fix="Keep `bundle_per_worker`: Ray repeats it forevery worker.",
         )
 
 
@@ -103,7 +103,7 @@ def bundles(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     for way, bundle in too_large.items():
         yield make_finding(
             files,
-            "placement-group",
+            registry.PLACEMENT_GROUP_REFUSED,
             model.place("placement_group_config", *way, "GPU"),
             what=f"A bundle has {bundle['GPU']} GPUs.",
             why="vLLM's executor runs one worker in a bundle and refuses one with more GPUs: no replica starts.",
@@ -114,13 +114,9 @@ def bundles(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         return
     yield make_finding(
         files,
-        "placement-group",
+        registry.PLACEMENT_GROUP_REFUSED if with_gpu < needed else registry.RESERVED_GPUS_LEFT_IDLE,
         model.place("placement_group_config", "bundles"),
         what=f"There are {with_gpu} bundles with a GPU for {needed} workers, tensor by pipeline parallel.",
-        why="vLLM needs a bundle for every worker: no replica starts."
-        if with_gpu < needed
-        else f"{with_gpu - needed} GPUs are reserved for each replica, paid for and left idle.",
-        fix="Write `bundle_per_worker=dict(GPU=1, CPU=1)` in place of `bundles`: Ray repeats it for every worker.",
     )
 
 
@@ -129,12 +125,10 @@ def accelerator(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if named and hardware(model) == "cpu":
         yield make_finding(
             files,
-            "accelerator-without-gpu",
+            registry.ACCELERATOR_WITHOUT_GPU,
             model.place("accelerator_type"),
             what=f"`accelerator_type` is {named}, and the model runs on CPUs, by its "
             f"{'accelerator_config' if model.get('accelerator_config', 'kind') else 'placement_group_config'}.",
-            why="Ray refuses the two together, and the application does not start.",
-            fix="Add `GPU=1` to the bundle of each worker, or take `accelerator_type` away.",
         )
 
 
@@ -145,11 +139,7 @@ def data_parallelism(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if size and size > 1 and any(builder.endswith("build_openai_app") for builder in builders):
         yield make_finding(
             files,
-            "data-parallel-size",
+            registry.DATA_PARALLEL_WITHOUT_ITS_BUILDER,
             model.place("engine_kwargs", "data_parallel_size"),
             what=f"`data_parallel_size` is {size} in an application made by build_openai_app.",
-            why="It reserves tensor by pipeline parallel GPUs for a replica, whatever this says; only the builder for "
-            "data parallelism makes groups of replicas.",
-            fix="Build it with build_dp_openai_app of ray.serve.llm, or take `data_parallel_size` away and scale "
-            "replicas.",
         )

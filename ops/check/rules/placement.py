@@ -1,10 +1,11 @@
 """Whether the nodes of service.yaml can hold the replicas of serve.py."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
-from ops.check.rules.scaling import most_replicas, whole
+from ops.check.rules.scaling import least_replicas, most_replicas, whole
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
 from ops.sizing import hardware
@@ -70,11 +71,9 @@ def no_such_gpu(files: ServiceFiles, model: Model, groups: list) -> Iterator[Fin
     kinds = ", ".join(str(group.get("instance_type")) for group in files.worker_groups)
     yield make_finding(
         files,
-        "no-node-with-that-gpu",
+        registry.NO_NODE_WITH_THAT_GPU,
         model.place("accelerator_type"),
         what=f"{model.id} asks for {wanted}, and no worker group of service.yaml has one ({kinds}).",
-        why="Its replicas wait for a node for ever, and Ray does not call that a failure.",
-        fix="Set accelerator_type to the GPU of the worker nodes, or add a group of nodes that have it.",
     )
 
 
@@ -82,12 +81,12 @@ def larger_than_a_node(files: ServiceFiles, model: Model, groups: list) -> Itera
     tensor, _ = parallel(model)
     largest = max(gpus for _, _, gpus in groups)
     if tensor > largest:
+        packed = model.get("placement_group_config", "strategy") == "STRICT_PACK"
         yield make_finding(
             files,
-            "tensor-parallel-larger-than-a-node",
+            registry.TENSOR_PARALLEL_LARGER_THAN_A_NODE if packed else registry.TENSOR_PARALLEL_OVER_NODES,
             model.place("engine_kwargs", "tensor_parallel_size"),
             what=f"{model.id} is tensor parallel over {tensor} GPUs, and the largest node for it has {largest}.",
-            why="The all-reduce of every layer would cross the network; with STRICT_PACK the replica never starts.",
             fix=f"Set tensor_parallel_size={largest} and the rest as pipeline_parallel_size, or take larger nodes.",
         )
 
@@ -96,18 +95,18 @@ def too_few_nodes(files: ServiceFiles, model: Model, groups: list) -> Iterator[F
     tensor, pipeline = parallel(model)
     stages = sum(whole(group.get("max_nodes"), 10) * (gpus // tensor) for _, group, gpus in groups if gpus >= tensor)
     sides = [one for one in files.models.values() if one.id == model.id]  # of the same nodes: prefill and decode
-    replicas, held = sum(most_replicas(one) * data_parallel(one) for one in sides), stages // pipeline
-    if stages and held < replicas:
+    least, most = (sum(of(one) * data_parallel(one) for one in sides) for of in (least_replicas, most_replicas))
+    held = stages // pipeline
+    if stages and held < most:
         index, group, _ = groups[0]
         ranks = " (data-parallel ranks)" if data_parallel(model) > 1 else ""
+        starts = f"starts with {least}" if held < least else f"may have {most}"
         yield make_finding(
             files,
-            "too-few-nodes",
+            registry.TOO_FEW_NODES if held < least else registry.TOO_FEW_NODES_AT_PEAK,
             files.yaml.place("compute_config", "worker_nodes", index, "max_nodes"),
-            what=f"{model.id} may have {replicas} replicas{ranks} of {tensor * pipeline} GPUs, and the nodes hold "
-            f"{held} (max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
-            why="The replicas beyond that wait for a node for ever; requests wait for them.",
-            fix="Raise max_nodes, or lower max_replicas or num_replicas in serve.py.",
+            what=f"{model.id} {starts} replicas{ranks} of {tensor * pipeline} GPUs, and the nodes hold {held} "
+            f"(max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
         )
 
 
@@ -119,18 +118,18 @@ def too_few_nodes_together(files: ServiceFiles) -> Iterator[Finding]:
             sharing.setdefault(tuple(index for index, _, _ in groups), []).append(model)
     for indexes, models in sharing.items():
         groups = [group for group in matching(files, models[0]) or [] if group[0] in indexes]
-        if len(models) < 2 or hold_all(groups, models):
+        if len(models) < 2 or hold_all(groups, models, most_replicas):
             continue
+        at_start = not hold_all(groups, models, least_replicas)
+        replicas_of = least_replicas if at_start else most_replicas
+        wanted = [f"{replicas_of(model)} of {model.id} with {gpus_of(model)} GPUs each" for model in models]
         index, group, _ = groups[0]
-        wanted = [f"{most_replicas(model)} of {model.id} with {gpus_of(model)} GPUs each" for model in models]
         yield make_finding(
             files,
-            "too-few-nodes-for-all",
+            registry.TOO_FEW_NODES if at_start else registry.TOO_FEW_NODES_FOR_ALL,
             files.yaml.place("compute_config", "worker_nodes", index, "max_nodes"),
-            what=f"There may be replicas, {' and '.join(wanted)}, and the nodes that they share do not hold all "
-            f"(max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
-            why="When both are busy, the last to scale up waits for a node for ever, and its requests with it.",
-            fix="Raise max_nodes by what the others need, lower max_replicas in serve.py, or give each its own group.",
+            what=f"There {'are' if at_start else 'may be'} replicas, {' and '.join(wanted)}, and the nodes that they "
+            f"share do not hold all (max_nodes {group.get('max_nodes')} of {group.get('instance_type')}).",
         )
 
 
@@ -139,9 +138,11 @@ def gpus_of(model: Model) -> int:
     return tensor * pipeline
 
 
-def hold_all(groups: list[tuple[int, dict[str, Any], int]], models: list[Model]) -> bool:
-    """Whether all stages of all replicas fit on the nodes of these groups, each as large as the largest of them."""
-    stages = [(most_replicas(model) * pipeline, tensor) for model in models for tensor, pipeline in [parallel(model)]]
+def hold_all(
+    groups: list[tuple[int, dict[str, Any], int]], models: list[Model], replicas_of: Callable[[Model], int]
+) -> bool:
+    """Whether all stages of so many replicas fit on the nodes of these groups, each as large as the largest of them."""
+    stages = [(replicas_of(model) * pipeline, tensor) for model in models for tensor, pipeline in [parallel(model)]]
     nodes = sum(whole(group.get("max_nodes"), 10) for _, group, _ in groups)
     return nodes_for(stages, max(gpus for _, _, gpus in groups)) <= nodes
 
@@ -152,13 +153,10 @@ def split_over_nodes(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if tensor > 1 and pipeline == 1 and strategy != "STRICT_PACK" and data_parallel(model) == 1:
         yield make_finding(
             files,
-            "tensor-parallel-may-be-split",
+            registry.TENSOR_PARALLEL_MAY_BE_SPLIT,
             model.place("placement_group_config", "strategy")
             if strategy
             else model.place("engine_kwargs", "tensor_parallel_size"),
             what=f"{model.id} is tensor parallel over {tensor} GPUs, placed with "
             f"{strategy or 'PACK, the default of Ray Serve LLM'}.",
-            why="Ray may then take some GPUs from one node and some from another without a word, and the all-reduce "
-            "of every layer crosses the network.",
-            fix='Set placement_group_config=dict(bundle_per_worker=dict(GPU=1, CPU=1), strategy="STRICT_PACK").',
         )

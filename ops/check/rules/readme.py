@@ -1,9 +1,13 @@
-"""What a service's README says of its models, knobs and commands, beside what its files say."""
+"""What a service's README says of its models, knobs and commands, beside what its files say.
+
+Where the two differ, either may hold the mistake: a finding names both places, and never says which value to write.
+"""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.placement import data_parallel, parallel
 from ops.project.place import Place
@@ -33,7 +37,6 @@ KNOBS = {
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    yield from root_table(files)
     if files.readme:
         yield from models(files)
         yield from contexts(files)
@@ -45,6 +48,11 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 def at(files: ServiceFiles, line: int) -> Place:
     return Place(files.folder / "README.md", line)
+
+
+def shown(files: ServiceFiles, place: Place) -> str:
+    """Such as services/my_llm/serve.py:12."""
+    return f"{place.file.relative_to(files.root)}:{place.line}"
 
 
 def rows(files: ServiceFiles) -> Iterator[tuple[int, list[str]]]:
@@ -64,16 +72,20 @@ def row_of(files: ServiceFiles, model: Model) -> tuple[int, list[str]] | None:
 
 
 def models(files: ServiceFiles) -> Iterator[Finding]:
+    if not header_of(files):
+        return
     for model in files.models.values():
         row = row_of(files, model)
         if row is None or model.source not in " ".join(row[1]):
+            key = "model_source" if row else "model_id"
+            served = shown(files, model.place("model_loading_config", key))
             yield make_finding(
                 files,
-                "readme-without-the-model",
+                registry.README_WITHOUT_THE_MODEL,
                 at(files, row[0] if row else line_with(files.readme, "| `model")),
-                what=f"The table of models does not have {model.id} with its weights, {model.source}.",
-                why="Whoever chooses a model by the README gets another one, or none.",
-                fix=f"Give it a row that begins with | `{model.id}` | {model.source}.",
+                what=f"This row is about {model.id}, and names other weights than {served}, {model.source}."
+                if row
+                else f"{served} has the model {model.id}, and this table has no row for it.",
             )
 
 
@@ -85,16 +97,16 @@ def gpus(files: ServiceFiles) -> Iterator[Finding]:
         if column is not None and row and len(row[1]) == len(header) and needed and row[1][column] != needed:
             yield make_finding(
                 files,
-                "readme-differs",
+                registry.README_DIFFERS,
                 at(files, row[0]),
-                what=f"The README gives {model.id} {row[1][column]}, serve.py {needed}.",
-                why="Whoever asks for quota by the README asks for the wrong GPUs.",
-                fix=f"Write {needed}.",
+                what=f"The README gives {model.id} {row[1][column]}, and "
+                f"{shown(files, model.place('accelerator_type'))} {needed}.",
+                why="Whoever asks for quota by the README may ask for the wrong GPUs.",
             )
 
 
 def gpus_of(model: Model) -> str | None:
-    """Those of a stage of a replica or of a group of ranks, such as `8 L40S`; None where it names no GPU."""
+    """The GPUs of a pipeline stage or of a group of ranks, such as `8 L40S`; None where the model names no GPU."""
     kind = model.config.get("accelerator_type")
     return f"{parallel(model)[0] * data_parallel(model)} {kind}" if kind else None
 
@@ -109,11 +121,11 @@ def contexts(files: ServiceFiles) -> Iterator[Finding]:
         if written.isdigit() and written != str(length):
             yield make_finding(
                 files,
-                "readme-differs",
+                registry.README_DIFFERS,
                 at(files, row[0]),
-                what=f"The README gives {model.id} a context of {written} tokens, serve.py one of {length}.",
-                why="A client that believes the README has its long prompts refused.",
-                fix=f"Write {length}.",
+                what=f"The README gives {model.id} a context of {written} tokens, and "
+                f"{shown(files, model.place('engine_kwargs', 'max_model_len'))} one of {length}.",
+                why="A client that goes by the README may have its long prompts refused.",
             )
 
 
@@ -124,13 +136,15 @@ def knobs(files: ServiceFiles) -> Iterator[Finding]:
             given = {str(found) for model in files.models.values() if (found := field(model, name)) is not None}
             named = given & set(re.findall(r"[\w-]+", value))
             if (given and not named) or (named != given and len(files.served) > 1):
+                written = next(
+                    model.place(*KNOBS[name]) for model in files.models.values() if field(model, name) is not None
+                )
                 yield make_finding(
                     files,
-                    "readme-differs",
+                    registry.README_DIFFERS,
                     at(files, number),
-                    what=f"The README says {name} is {value}, serve.py {joined(files, given)}.",
-                    why="Whoever tunes the service by the README changes it from a value that it does not have.",
-                    fix=f"Write {joined(files, given)}, and look whether the reason beside it still holds.",
+                    what=f"The README says that {name} is {value}, and {shown(files, written)} says "
+                    f"{joined(files, given)}.",
                 )
 
 
@@ -160,11 +174,9 @@ def commands(files: ServiceFiles) -> Iterator[Finding]:
         if not (files.root / words[0]).is_file() or missing:
             yield make_finding(
                 files,
-                "readme-command",
+                registry.README_COMMAND_FAILS,
                 at(files, line_with(files.readme, line)),
                 what=f"{' '.join(words)} cannot be run: there is no {missing[0] if missing else words[0]}.",
-                why="Commands of a README are the first thing that is tried.",
-                fix=f"Name one of scripts/, and {files.name}.",
             )
 
 
@@ -172,38 +184,11 @@ def asked_model(files: ServiceFiles) -> Iterator[Finding]:
     for number, line in enumerate(files.readme, 1):
         for asked in MODEL_IN_JSON.findall(line):
             if files.models and not {asked, asked.partition(":")[0]} & files.models.keys():  # or an adapter of one
+                first = next(iter(files.models.values())).place("model_loading_config", "model_id")
                 yield make_finding(
                     files,
-                    "readme-command",
+                    registry.README_NAMES_NO_MODEL_OF_THE_SERVICE,
                     at(files, number),
-                    what=f"The README asks for the model {asked}, which the service does not have.",
-                    why="The answer is 404.",
-                    fix=f"Ask for {next(iter(files.models))}.",
-                )
-
-
-def root_table(files: ServiceFiles) -> Iterator[Finding]:
-    readme = files.root / "README.md"
-    link = f"[{files.name}](services/{files.folder.name}/README.md)"
-    lines = files.lines(readme)
-    if lines and not any(link in line for line in lines):
-        yield make_finding(
-            files,
-            "not-in-the-readme",
-            Place(readme, line_with(lines, "| service |")),
-            what=f"The table of services does not have {files.name}.",
-            why="Nobody finds it.",
-            fix=f"Add a row that begins with | {link} |.",
-        )
-    rearranged = any(build.models for build in files.serve.built)  # by args; the table tells what a clone comes with
-    for number, line in [(number, line) for number, line in enumerate(lines, 1) if link in line]:
-        for model in [] if rearranged else files.served:
-            if (needed := gpus_of(model)) and needed not in line:
-                yield make_finding(
-                    files,
-                    "readme-differs",
-                    Place(readme, number),
-                    what=f"The table of services does not say that {model.id} takes {needed}.",
-                    why="It is what a service is chosen by.",
-                    fix=f"Write {needed} in the row.",
+                    what=f"This line asks for the model {asked}, and the models in {shown(files, first)} and below "
+                    "do not have it.",
                 )

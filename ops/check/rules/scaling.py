@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
@@ -32,6 +33,13 @@ def most_replicas(model: Model) -> int:
     return whole(model.deployment.get("num_replicas"), 1)
 
 
+def least_replicas(model: Model) -> int:
+    """The replicas that a model starts with, all of which must run before the service does."""
+    if settings := autoscaling(model):
+        return whole(settings.get("initial_replicas"), whole(settings.get("min_replicas"), 1))
+    return whole(model.deployment.get("num_replicas"), 1)
+
+
 def whole(value: object, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
@@ -43,11 +51,9 @@ def target(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if most_replicas(model) > whole(settings.get("min_replicas"), 1):
         yield make_finding(
             files,
-            "no-autoscaling-target",
+            registry.NO_AUTOSCALING_TARGET,
             model.place(*AUTOSCALING),
             what=f"The autoscaling of {model.id} has no target_ongoing_requests.",
-            why="Ray Serve LLM then takes 1,000,000,000 requests a replica as its target: it never adds a replica.",
-            fix="Give it the requests that one replica is to have at a time, such as target_ongoing_requests=16.",
         )
 
 
@@ -57,10 +63,9 @@ def limit(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if isinstance(wanted, int | float) and isinstance(most, int | float) and most < wanted:
         yield make_finding(
             files,
-            "limit-below-target",
+            registry.LIMIT_BELOW_TARGET,
             model.place("deployment_config", "max_ongoing_requests"),
             what=f"{model.id} takes at most {most} requests a replica, and its autoscaling aims at {wanted}.",
-            why="A replica never has as many requests as autoscaling waits for, so none is ever added.",
             fix=f"Set max_ongoing_requests above {wanted}, with room for bursts.",
         )
 
@@ -70,11 +75,9 @@ def queue(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if name in model.deployment and "max_ongoing_requests" not in model.deployment:
             yield make_finding(
                 files,
-                "queue-limit-without-effect",
+                registry.QUEUE_LIMIT_WITHOUT_EFFECT,
                 model.place("deployment_config", name),
                 what=f"{model.id} has {name} and no max_ongoing_requests.",
-                why="Without it a replica takes 1,000,000,000 requests at a time, so none ever waits in a queue.",
-                fix="Set max_ongoing_requests, or take the limit of the queue away.",
             )
 
 
@@ -82,11 +85,9 @@ def fixed_and_scaled(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if autoscaling(model) and isinstance(model.deployment.get("num_replicas"), int):
         yield make_finding(
             files,
-            "replicas-fixed-and-scaled",
+            registry.REPLICAS_FIXED_AND_SCALED,
             model.place("deployment_config", "num_replicas"),
             what=f"{model.id} has both num_replicas and autoscaling_config.",
-            why="Ray Serve refuses a deployment that has both, after the image is built and the nodes are there.",
-            fix="Keep one of them.",
         )
 
 
@@ -95,13 +96,9 @@ def to_zero(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if settings.get("min_replicas") == 0 and not any("to zero" in line.lower() for line in files.readme):
         yield make_finding(
             files,
-            "scale-to-zero-without-a-note",
+            registry.SCALE_TO_ZERO_WITHOUT_A_NOTE,
             model.place(*AUTOSCALING, "min_replicas"),
             what=f"{model.id} scales to zero, and the README does not say what that means for its users.",
-            why="The first request after a pause waits for a node, the image, the weights and compilation: minutes. "
-            "Clients give up sooner than that.",
-            fix='Say under a heading with "scale to zero" in README.md how long it takes and how to warm it up, or '
-            "set min_replicas=1.",
         )
 
 
@@ -112,12 +109,10 @@ def kept_nodes(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if whole(group.get("min_nodes"), 0) > 0:
             yield make_finding(
                 files,
-                "scale-to-zero-keeps-nodes",
+                registry.SCALE_TO_ZERO_KEEPS_NODES,
                 files.yaml.place("compute_config", "worker_nodes", index, "min_nodes"),
                 what=f"{model.id} scales to zero replicas, and {group.get('name', 'a worker group')} keeps "
                 f"{group['min_nodes']} nodes.",
-                why="The nodes are paid for while nothing runs on them.",
-                fix="Set min_nodes: 0, or min_replicas=1 where the wait for a node would be too long.",
             )
 
 
@@ -129,13 +124,10 @@ def silent_engine(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if (chosen or named) and model.engine.get("disable_log_stats"):
         yield make_finding(
             files,
-            "engine-policy-without-numbers",
+            registry.ENGINE_POLICY_WITHOUT_STATISTICS,
             files.yaml.place("applications", 0, "args", "autoscaling")
             if chosen
             else model.place("engine_kwargs", "disable_log_stats"),
             what=f"The number of replicas of {model.id} follows its engine's statistics, and `disable_log_stats` turns "
             "them off.",
-            why="There is nothing to follow: serving/autoscaling.py refuses to build the application, or the number of "
-            "requests is followed instead.",
-            fix="Take disable_log_stats away, or write `autoscaling: requests`.",
         )

@@ -1,6 +1,6 @@
-"""Values that the Anyscale SDK or Ray refuses, each told by the class that would refuse it.
+"""Values that the Anyscale SDK or Ray refuses, each reported by the class that refuses it.
 
-Unknown keys are told on their own, and the first would hide all else: what is tried has known ones instead.
+Unknown keys are reported separately, and the first would hide all else: they are corrected before a value is tried.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import known_keys
 from ops.project import serve_py
@@ -42,16 +43,14 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             told.add(fault.way)
             yield make_finding(
                 files,
-                "refused-value",
+                registry.REFUSED_VALUE,
                 files.yaml.place(*fault.way),
                 what=f"{who} does not take {known_keys.dotted(fault.way) or 'service.yaml'}: {sentence(fault.message)}",
-                why="The deploy is refused, or fails on the head node.",
-                fix="Write what the message asks for.",
             )
 
 
 def by_sdk(config: dict[str, Any]) -> Iterator[Fault]:
-    """ServiceConfig looks at each of its fields by itself, so they are tried one by one, and every fault is told."""
+    """ServiceConfig looks at each of its fields by itself, so they are tried one by one, and every fault is found."""
     from anyscale.service.models import ServiceConfig
 
     for key, value in config.items():
@@ -59,7 +58,7 @@ def by_sdk(config: dict[str, Any]) -> Iterator[Fault]:
             yield from by_compute_config(value, (key,))
         else:
             fields = {"applications": [IMPORT_PATH]} | {key: value}
-            if key == "applications" and isinstance(value, list):  # service_yaml_import tells of the import paths
+            if key == "applications" and isinstance(value, list):  # service_yaml_import reports import paths
                 fields = {key: [item | IMPORT_PATH if isinstance(item, dict) else item for item in value]}
             yield from raised(partial(ServiceConfig.from_dict, fields), (key,), value)
 
@@ -107,7 +106,7 @@ def without_folders(application: Any) -> Any:
 
 
 def by_openai_app(files: ServiceFiles) -> Iterator[Fault]:
-    """Ray's own builder, where service.yaml names that; what it says of each LLMConfig is told with the models."""
+    """Ray's own builder, where service.yaml names that; model_findings reports what it says about each LLMConfig."""
     if files.application.get("import_path") == known_keys.OPENAI_APP:
         from ray.serve.llm import LLMServingArgs  # this imports vLLM
 
@@ -126,11 +125,9 @@ def model_findings(files: ServiceFiles) -> Iterator[Finding]:
     for place, fault in dict.fromkeys(faults):  # several models share a line
         yield make_finding(
             files,
-            "refused-by-llm-config",
+            registry.REFUSED_BY_LLM_CONFIG,
             place,
             what=f"Ray does not take {known_keys.dotted(fault.way) or 'this LLMConfig'}: {sentence(fault.message)}",
-            why="The application cannot be built, and the deploy fails on the head node.",
-            fix="Write what the message asks for.",
         )
 
 
@@ -140,7 +137,7 @@ def by_model(model: Model) -> Iterator[Fault]:
     from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
 
     config, renamed = known_keys.corrected(model.config, list(known_keys.unknown(model.config, [known_keys.model()])))
-    config = {key: value for key, value in without_classes(config).items() if not is_told_by_engine(key, value)}
+    config = {key: value for key, value in without_classes(config).items() if not is_checked_by_engine(key, value)}
     faults = list(raised(partial(LLMConfig.model_validate, config), (), config))
     if isinstance(group := config.get("placement_group_config"), dict):
         faults += raised(partial(PlacementGroupConfig.model_validate, group), ("placement_group_config",), group)
@@ -150,7 +147,7 @@ def by_model(model: Model) -> Iterator[Fault]:
     yield from (fault for way, fault in by_way.items() if not within(way, renamed))
 
 
-def is_told_by_engine(key: str, value: Any) -> bool:
+def is_checked_by_engine(key: str, value: Any) -> bool:
     """What is in these is checked by engine.py, which knows more of it."""
     return key in ("engine_kwargs", "experimental_configs") and isinstance(value, dict)
 
@@ -194,7 +191,7 @@ def raised(load: Callable[[], Any], way: Way, value: Any) -> Iterator[Fault]:
 
 
 def faults_of(error: ValidationError, way: Way = ()) -> Iterator[Fault]:
-    """Those of a pydantic error, and those of the error that one of Ray's validators caught and raised again."""
+    """The faults of a pydantic error, and of an error that one of Ray's validators caught and raised again."""
     for fault in error.errors(include_url=False):
         here, own = (*way, *fault["loc"]), fault.get("ctx", {}).get("error")
         caught = getattr(own, "__cause__", None)

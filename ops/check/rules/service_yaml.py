@@ -1,7 +1,9 @@
 """service.yaml: that it can be read, has no key that nothing reads, names what there is, and is not refused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import (
     known_keys,
@@ -11,7 +13,7 @@ from ops.check.rules import (
     service_yaml_import,
     service_yaml_secrets,
 )
-from ops.check.rules.known_keys import Unknown
+from ops.check.rules.known_keys import Known, Unknown
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 from ops.project.yaml_file import Keys as Way
@@ -19,7 +21,7 @@ from ops.project.yaml_file import YamlFile
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
-    """Those that need neither the Anyscale SDK nor Ray."""
+    """The findings that need neither the Anyscale SDK nor Ray."""
     for file in (files.yaml, files.probe):
         yield from unreadable(files, file)
         yield from duplicate_keys(files, file)
@@ -32,12 +34,12 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    """Those that need the Anyscale SDK or Ray, but not vLLM."""
+    """The findings that need the Anyscale SDK or Ray, but not vLLM."""
     if not isinstance(files.yaml.data, dict):
         return
     yield from unknown_keys(files)
     yield from service_yaml_image.findings(files)
-    told = {(finding.file, finding.line) for finding in quick_findings(files)}  # with more to say
+    told = {(one.file, one.line) for one in quick_findings(files) if one.severity == "error"}  # with more to say
     yield from (finding for finding in sdk_validation.findings(files) if (finding.file, finding.line) not in told)
 
 
@@ -45,11 +47,9 @@ def unreadable(files: ServiceFiles, file: YamlFile) -> Iterator[Finding]:
     if file.error or not isinstance(file.data, dict):
         yield make_finding(
             files,
-            "unreadable-yaml",
+            registry.UNREADABLE_YAML,
             file.place(),
             what=f"{file.file.name} cannot be used: {file.error or 'it has no keys and values'}.",
-            why="There is nothing to deploy or to probe with, and nothing else in it is checked.",
-            fix="Correct it, or copy the one of another service: scripts/new makes a service with all its files.",
         )
 
 
@@ -57,11 +57,9 @@ def duplicate_keys(files: ServiceFiles, file: YamlFile) -> Iterator[Finding]:
     for way, lines in file.twice.items():
         yield make_finding(
             files,
-            "duplicate-key",
+            registry.DUPLICATE_KEY,
             Place(file.file, lines[-1]),
             what=f"{known_keys.dotted(way)} is given {len(lines)} times, in lines {' and '.join(map(str, lines))}.",
-            why="The last one counts. What the others say has no effect, and nothing else tells you.",
-            fix="Keep one of them.",
         )
 
 
@@ -72,11 +70,9 @@ def missing_paths(files: ServiceFiles) -> Iterator[Finding]:
         if not (there.is_dir() if is_folder else there.is_file()):
             yield make_finding(
                 files,
-                "no-such-path",
+                registry.NO_SUCH_PATH,
                 files.yaml.place(*way),
                 what=f"{known_keys.dotted(way)} is {path}, and there is no such {'folder' if is_folder else 'file'}.",
-                why="The Anyscale CLI looks for it from where it is run, the root of the repository, and fails.",
-                fix="Write the path from the root of the repository.",
             )
 
 
@@ -91,40 +87,40 @@ def local_paths(file: YamlFile) -> Iterator[tuple[Way, str]]:
 
 
 def unknown_keys(files: ServiceFiles) -> Iterator[Finding]:
-    """At every level of service.yaml, and of the LLMConfigs in serve.py."""
-    found = [
-        (files.yaml.place(*map_keys(key.way)), key)
-        for key in known_keys.unknown(files.yaml.data, [known_keys.service()])
+    """Unknown keys at every level of service.yaml, and of the LLMConfigs in serve.py."""
+    read: list[tuple[Any, Known, Callable[[Way], Place]]] = [
+        (files.yaml.data, known_keys.service(), lambda way: files.yaml.place(*map_keys(way)))
     ]
     if files.application.get("import_path") == known_keys.OPENAI_APP:
-        way: Way = ("applications", 0, "args")
-        unread = known_keys.unknown(files.arguments, [known_keys.openai_app()])
-        found += [(files.yaml.place(*way, *map_keys(key.way)), key) for key in unread]
+        arguments: Way = ("applications", 0, "args")
+        place_of = lambda way: files.yaml.place(*arguments, *map_keys(way))  # noqa: E731
+        read.append((files.arguments, known_keys.openai_app(), place_of))
     for model in files.serve.models.values():
-        found += [
-            (model.place(*map(str, key.way)), key) for key in known_keys.unknown(model.config, [known_keys.model()])
-        ]
+        read.append((model.config, known_keys.model(), lambda way, model=model: model.place(*map(str, way))))
     told = set()
-    for place, key in found:
-        if (place, key.way[-1]) not in told:  # several models share the line
-            told.add((place, key.way[-1]))
-            yield unknown_key(files, place, key)
+    for data, root, place_of in read:
+        for key in known_keys.unknown(data, [root]):
+            place = place_of(key.way)
+            if (place, key.way[-1]) not in told:  # several models share the line
+                told.add((place, key.way[-1]))
+                yield unknown_key(files, place, key, data, root)
 
 
 def map_keys(way: Way) -> Way:
-    """With every key as it is written: YAML reads some, such as on or 1, as no text."""
+    """The way with every key as it is written: YAML reads some, such as on or 1, as other types."""
     return tuple(key if isinstance(key, int) and not isinstance(key, bool) else str(key) for key in way)
 
 
-def unknown_key(files: ServiceFiles, place: Place, key: Unknown) -> Finding:
-    holder = known_keys.dotted(key.way[:-1])
+def unknown_key(files: ServiceFiles, place: Place, key: Unknown, data: Any, root: Known) -> Finding:
+    name, holder = key.way[-1], known_keys.dotted(key.way[:-1])
+    beside = known_keys.value_at(data, key.way[:-1])
     return make_finding(
         files,
-        "unknown-key",
+        registry.UNKNOWN_KEY,
         place,
-        what=f"Nothing reads {key.way[-1]}{f' in {holder}' if holder else ''}.",
+        what=f"Nothing reads {name}{f' in {holder}' if holder else ''}.",
         why="What reads the mapping refuses keys that it does not know: the deploy fails."
         if key.known.refused
         else "It is ignored without a word, so what it was meant to set keeps its default.",
-        fix=known_keys.instead(key.way[-1], key.known.below),
+        fix=known_keys.where_it_belongs(name, root, data) or known_keys.instead(name, key.known.below, beside),
     )

@@ -1,16 +1,17 @@
-"""Environment variables that are none: names that a shell does not take, and values that are not text."""
+"""Environment variables with names that a shell does not take, or values that are not text."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Of an environment variable, as POSIX has it."""
+"""The name of an environment variable, as POSIX defines it."""
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def mappings(files: ServiceFiles) -> list[tuple[Callable[[str], Place], dict]]:
-    """Every mapping of environment variables, and what tells the place of each variable."""
+    """Every mapping of environment variables, and a function from a variable to its place."""
     found: list[tuple[Callable[[str], Place], Any]] = [
         (lambda name: files.yaml.place("env_vars", name), files.env_vars),
     ]
@@ -48,11 +49,9 @@ def name_finding(files: ServiceFiles, place: Place, name: Any) -> Iterator[Findi
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         yield make_finding(
             files,
-            "env-var-name",
+            registry.INVALID_ENV_VAR_NAME,
             place,
-            what=f"`{name}` is no name of an environment variable.",
-            why="The Anyscale SDK takes any text as a name; no shell can set or read this one.",
-            fix="Use letters, digits and underscores, and no digit first.",
+            what=f"`{name}` cannot be the name of an environment variable.",
         )
 
 
@@ -62,9 +61,8 @@ def value_finding(files: ServiceFiles, place: Place, name: Any, value: Any) -> I
         written = json.dumps(value) if single else f"a {type(value).__name__}"
         yield make_finding(
             files,
-            "env-var-not-string",
+            registry.ENV_VAR_NOT_STRING,
             place,
             what=f"The value of {name} is {written}, which is not text.",
-            why="Environment variables are text: the Anyscale SDK and Ray take no other value, and the deploy fails.",
             fix=f'Put it in quotes: {name}: "{written}".' if value is not None and single else 'Write text, or "".',
         )

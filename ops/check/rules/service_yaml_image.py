@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
@@ -18,19 +19,16 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
     if image_uri and containerfile:
         yield make_finding(
             files,
-            "image-and-containerfile",
+            registry.IMAGE_AND_CONTAINERFILE,
             files.yaml.place("image_uri"),
             what=f"service.yaml names an image, {image_uri}, and a containerfile, {containerfile}.",
-            why="Anyscale builds the containerfile, runs that, and says nothing of the image.",
-            fix="Take one of them out.",
         )
     if not image_uri and not containerfile:
         yield make_finding(
             files,
-            "no-image",
+            registry.NO_IMAGE,
             files.yaml.place("image_uri"),
             what="service.yaml names no image_uri and no containerfile.",
-            why="Anyscale then runs its default image, which has no vLLM.",
             fix=f"Write image_uri: {files.versions.get('base_image', 'anyscale/ray-llm:<tag>')}.",
         )
 
@@ -45,11 +43,9 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
             close = difflib.get_close_matches(image, listed, n=1)
             yield make_finding(
                 files,
-                "unknown-image",
+                registry.UNKNOWN_IMAGE,
                 place,
                 what=f"Anyscale does not list the image {image}.",
-                why="The cluster cannot start without its image. A tag that the installed SDK does not know has not "
-                "been published, or is newer than the SDK.",
                 fix=f"Write one that it lists, such as {close[0]}." if close else "Write one that it lists.",
             )
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.known_keys import instead
 from ops.project import serve_py
@@ -17,11 +18,11 @@ from ops.project.serve_py import Recorded
 from ops.project.service_files import ServiceFiles
 
 BUILDER = "def app(args: AppArgs) -> Application"
-"""As in every serve.py here."""
+"""The signature of the builder in every serve.py of the template."""
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
-    """What a run of serve.py without Ray tells."""
+    """The findings of a run of serve.py without Ray."""
     badly_formed = list(form(files))
     if badly_formed or files.application.get("import_path", "").startswith("ray."):
         yield from badly_formed
@@ -36,7 +37,7 @@ def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def findings(files: ServiceFiles) -> Iterator[Finding]:
-    """What only an import with Ray tells, where the run without it went well."""
+    """The findings that only an import with Ray can make, where the run without it succeeded."""
     if list(quick_findings(files)):
         return
     module_name, _, name = files.application["import_path"].partition(":")
@@ -56,11 +57,9 @@ def form(files: ServiceFiles) -> Iterator[Finding]:
     if not isinstance(applications, list) or not applications:
         yield make_finding(
             files,
-            "no-application",
+            registry.NO_APPLICATION,
             files.yaml.place("applications"),
             what="service.yaml has no list of applications.",
-            why="There is nothing to serve: the Anyscale SDK refuses the file.",
-            fix="Write applications: with one entry, as in the service.yaml of another service.",
         )
         return
     for index, application in enumerate(applications):
@@ -69,12 +68,11 @@ def form(files: ServiceFiles) -> Iterator[Finding]:
         if not (isinstance(import_path, str) and all(part.isidentifier() for part in [*module.split("."), name])):
             yield make_finding(
                 files,
-                "import-path-form",
+                registry.MALFORMED_IMPORT_PATH,
                 files.yaml.place("applications", index, "import_path"),
                 what=f"The import path {import_path} does not name a module and what is in it."
                 if import_path
                 else "The application has no import path.",
-                why="The Anyscale SDK or Serve cannot import it, and the deploy fails.",
                 fix=f"Write one such as services.{files.folder.name}.serve:app.",
             )
 
@@ -85,10 +83,9 @@ def not_imported(files: ServiceFiles, error: str, place: Place | None) -> Findin
     is_there = any((files.root / f"{module.replace('.', '/')}{end}").is_file() for end in (".py", "/__init__.py"))
     return make_finding(
         files,
-        "import-fails",
+        registry.IMPORT_FAILS,
         place if is_there and place else files.yaml.place("applications", 0, "import_path"),
         what=f"{module} cannot be imported: {error}." if is_there else f"There is no module {module}.",
-        why="The head node imports it to build the application, when the cluster is already paid for.",
         fix="Correct it; the same import must work here, from the root of the repository."
         if is_there
         else f"Write services.{files.folder.name}.serve:app, or add the module.",
@@ -96,7 +93,7 @@ def not_imported(files: ServiceFiles, error: str, place: Place | None) -> Findin
 
 
 def refuses_a_model(error: Exception) -> bool:
-    """Whether an LLMConfig is refused, which is told for each of its fields."""
+    """Whether an LLMConfig is refused; refused-by-llm-config reports each of its fields."""
     return isinstance(error, ValidationError) and error.title == "LLMConfig"
 
 
@@ -104,11 +101,9 @@ def built_at_import(files: ServiceFiles) -> Iterator[Finding]:
     for build in files.serve.on_import:
         yield make_finding(
             files,
-            "app-built-at-import",
+            registry.APP_BUILT_AT_IMPORT,
             build.place,
             what=f"{build.function} is called when the module is imported.",
-            why="That starts Ray: `serve run` then ignores --working-dir and --runtime-env, and the `args` of "
-            "service.yaml have no effect.",
             fix=f"Call it in a builder function, {BUILDER}, and name that in the import path.",
         )
 
@@ -122,14 +117,13 @@ def not_a_builder(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
         what = f"{module} has no {name}."
     elif not isinstance(builder, FunctionType):
         kind = "class" if isinstance(builder, type) else type(builder).__name__
-        what = f"{import_path} is no function but a {kind}."
+        what = f"{import_path} is not a function but a {kind}."
     elif (number := len(inspect.signature(builder).parameters)) != 1:
         yield make_finding(
             files,
-            "builder-parameters",
+            registry.BUILDER_WITHOUT_ONE_PARAMETER,
             Place(Path(builder.__code__.co_filename), builder.__code__.co_firstlineno),
             what=f"{name} takes {number} parameters.",
-            why="Serve calls it with one, the `args` of service.yaml, and refuses a function that takes more or less.",
             fix=f"Give it one parameter: {BUILDER}.",
         )
         return
@@ -137,10 +131,9 @@ def not_a_builder(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
         return
     yield make_finding(
         files,
-        "not-a-builder",
+        registry.NOT_A_BUILDER,
         files.yaml.place("applications", 0, "import_path"),
         what=what,
-        why="Serve builds the application by calling what the import path names; the deploy fails.",
         fix=f"Name a function such as {BUILDER}.",
     )
 
@@ -155,17 +148,16 @@ def arguments(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
     for key, message, fix in faults or [raised(files.serve.build_error, files.arguments)]:
         yield make_finding(
             files,
-            "args-do-not-fit",
+            registry.ARGS_DO_NOT_FIT,
             files.yaml.place("applications", 0, "args", *filter(None, [key])),
             what=f"The builder does not take {key or 'the args'}: {message}",
-            why="It raises this on the head node, and the deploy fails.",
             fix=fix,
         )
 
 
 class Fault(NamedTuple):
     key: str
-    """Of the argument; empty where it is not known which."""
+    """The argument's; empty where it is not known which argument it is."""
     message: str
     fix: str
 
@@ -178,7 +170,7 @@ def faults_of(kind: type[BaseModel], given: dict[str, Any]) -> Iterator[Fault]:
         for fault in error.errors():
             key = str(fault["loc"][0]) if fault["loc"] else ""
             unknown = fault["type"] == "extra_forbidden"
-            fix = instead(key, kind.model_fields) if unknown else f"{kind.__name__} says what it takes."
+            fix = instead(key, kind.model_fields, given) if unknown else f"{kind.__name__} says what it takes."
             yield Fault(key, f"{fault['msg']}.", fix)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import service_yaml_env
 from ops.project import serve_py
@@ -54,7 +55,7 @@ def env_vars(files: ServiceFiles) -> Iterator[Finding]:
                 told.add(place)
                 yield make_finding(
                     files,
-                    "secret-in-env-vars",
+                    registry.SECRET_IN_ENV_VARS,
                     place,
                     what=f"The value of {name} {kind}.",
                     why=f"{WHY} `anyscale service status -v` prints it too.",
@@ -68,11 +69,10 @@ def in_file(files: ServiceFiles, path: Path) -> Iterator[Finding]:
         if kind := kind_of_text(text):
             yield make_finding(
                 files,
-                "secret-in-file",
+                registry.SECRET_IN_FILE,
                 Place(path, line),
                 what=f"This line holds what looks like {kind}.",
                 why=WHY,
-                fix="Take it out, replace it where it was issued, and pass the new one in an environment variable.",
             )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
@@ -53,11 +54,10 @@ def shutdown(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if longest and given < longest:
         yield make_finding(
             files,
-            "shutdown-cuts-answers",
+            registry.SHUTDOWN_CUTS_ANSWERS,
             model.place("deployment_config", "graceful_shutdown_timeout_s"),
             what=f"A stopping replica of {model.id} gets {given:g} s, and the longest answer that probe.yaml asks for "
             f"takes {longest:.0f} s at the speed that its SLO allows.",
-            why="On every downscale, update and node replacement, answers longer than that are cut off.",
             fix=f"Set graceful_shutdown_timeout_s to at least {math.ceil(longest)}; real answers may be longer still.",
         )
 
@@ -70,10 +70,9 @@ def proxy(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if given is not None and given < needed:
         yield make_finding(
             files,
-            "proxy-cuts-streams",
+            registry.PROXY_CUTS_STREAMS,
             files.yaml.place("env_vars", name),
             what=f"{name} is {given:g}, and a stopping replica of {model.id} gets {needed:g} s.",
-            why="HAProxy reloads whenever replicas come or go, and cuts the streams that are older than this.",
             fix=f'Set {name}: "{needed:g}" in env_vars, as long as graceful_shutdown_timeout_s.',
         )
 
@@ -83,12 +82,9 @@ def health(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     if given is not None and given < IMPATIENT_S:
         yield make_finding(
             files,
-            "health-check-too-impatient",
+            registry.HEALTH_CHECK_TOO_IMPATIENT,
             model.place("deployment_config", "health_check_timeout_s"),
             what=f"A health check of {model.id} fails after {given:g} s.",
-            why="A replica under load may take a second or more to answer. After three such checks Serve kills it, "
-            "and loads the weights again, when it is needed most.",
-            fix="Set health_check_timeout_s to 10, Ray Serve LLM's default.",
         )
 
 
@@ -103,7 +99,7 @@ def start(files: ServiceFiles, model: Model) -> Iterator[Finding]:
         if given is not None and given < needed:
             yield make_finding(
                 files,
-                "start-timeout-too-short",
+                registry.START_TIMEOUT_TOO_SHORT,
                 files.yaml.place("env_vars", name),
                 what=f"{name} is {given:g}, and {model.id} takes about {needed:.0f} s to start.",
                 why=f"{size / 1e9:.0f} GB of weights come from the hub at some {speed / 1e6:.0f} MB/s "
@@ -114,5 +110,5 @@ def start(files: ServiceFiles, model: Model) -> Iterator[Finding]:
 
 
 def round_up(duration_s: float) -> int:
-    """To ten minutes."""
+    """The next multiple of ten minutes."""
     return math.ceil(duration_s / 600) * 600

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import auth, service_yaml_secrets
 from ops.cloud.upload import contents
@@ -10,8 +11,8 @@ from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 
 LARGEST_BYTES = 100 * 1024 * 1024
-"""Of all other files together. Guess: the SDK has no limit; it reads the whole into memory, and every node of the
-cluster downloads it before a replica starts."""
+"""The limit for all other files together. Guess: the SDK has no limit; it reads the whole into memory, and every
+node of the cluster downloads it before a replica starts."""
 DOTENV_TEMPLATES = (".example", ".sample", ".template")
 WEIGHTS = (".safetensors", ".gguf")
 SLOW = "It is uploaded at every deploy, and every node of the cluster downloads it before a replica starts."
@@ -23,7 +24,7 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
         yield from code_left_out(files, [])
     if not working_dir or not isinstance(working_dir, str) or "://" in working_dir:
         return
-    if not (files.root / working_dir).is_dir():  # service_yaml tells that
+    if not (files.root / working_dir).is_dir():  # service_yaml reports that
         return
     excludes = files.yaml.get("excludes")
     patterns = [pattern for pattern in excludes if isinstance(pattern, str)] if isinstance(excludes, list) else []
@@ -42,10 +43,9 @@ def virtual_environments(files: ServiceFiles, folders: list[Path]) -> Iterator[F
     for folder in folders:
         yield make_finding(
             files,
-            "venv-in-upload",
+            registry.VENV_IN_UPLOAD,
             Place(folder / "pyvenv.cfg", 1),
             what=f"The virtual environment {folder.name} would be uploaded.",
-            why="It is large, it does not work on another machine, and the image has all that is needed.",
             fix=f"Add {folder.name} to excludes in service.yaml, or to .gitignore.",
         )
 
@@ -56,16 +56,15 @@ def dotenv_files(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
         if is_dotenv and path.suffix not in DOTENV_TEMPLATES:
             yield make_finding(
                 files,
-                "dotenv-in-upload",
+                registry.DOTENV_IN_UPLOAD,
                 Place(path, 1),
                 what=f"{path.name} would be uploaded.",
-                why="Such files hold secrets, and whoever can read the bucket of the cloud can read the upload.",
                 fix=f"Add {path.name} to excludes in service.yaml, and to .gitignore.",
             )
 
 
 def secrets(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
-    """Those in the folder of the service are told by service_yaml_secrets, which looks at files not uploaded too."""
+    """Secrets outside the folder of the service; service_yaml_secrets reports those inside it."""
     for path in paths:
         if not path.is_relative_to(files.folder):
             yield from service_yaml_secrets.in_file(files, path)
@@ -80,27 +79,25 @@ def large(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
         if path.suffix in WEIGHTS or size >= FILE_SIZE_WARNING:
             yield make_finding(
                 files,
-                "large-file-in-upload",
+                registry.LARGE_FILE_IN_UPLOAD,
                 Place(path, 1),
                 what=f"{path.name}, {mebibytes(size)}, would be uploaded.",
                 why=SLOW,
-                fix="Add it to excludes in service.yaml. Weights are loaded from where model_source says.",
             )
         else:
             rest += size
     if rest > LARGEST_BYTES:
         yield make_finding(
             files,
-            "large-upload",
+            registry.LARGE_UPLOAD,
             files.yaml.place("working_dir"),
             what=f"{mebibytes(rest)} would be uploaded, most of it in {largest_folder(files, paths)}.",
             why=SLOW,
-            fix="Add what the service does not need to excludes in service.yaml.",
         )
 
 
 def largest_folder(files: ServiceFiles, paths: list[Path]) -> str:
-    """Or file: of those at the root."""
+    """The folder or file at the root with the most bytes in it."""
     sizes: dict[str, int] = {}
     for path in paths:
         name = path.relative_to(files.root).parts[0] if path.is_relative_to(files.root) else str(path.parent)
@@ -120,11 +117,9 @@ def code_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
     if module and source.is_file() and source not in paths:
         yield make_finding(
             files,
-            "code-not-uploaded",
+            registry.CODE_NOT_UPLOADED,
             files.yaml.place("excludes" if files.yaml.get("working_dir") else "working_dir"),
             what=f"{source.relative_to(files.root)}, which the import path names, would not be uploaded.",
-            why="The cluster cannot import the application, and the deploy fails when it is already paid for.",
-            fix="Write working_dir: . and take what leaves it out from excludes and .gitignore.",
         )
 
 
@@ -134,11 +129,9 @@ def keys_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
     if path and not path.is_absolute() and (files.root / path).is_file() and (files.root / path) not in paths:
         yield make_finding(
             files,
-            "keys-not-uploaded",
+            registry.KEYS_NOT_UPLOADED,
             auth.place(files),
             what=f"The key file {path} would not be uploaded.",
-            why="The cluster does not find it: the application is not built, and the deploy fails when it is already "
-            "paid for.",
             fix="Take what leaves it out from excludes and .gitignore. Or write api_keys: env:API_KEYS, add API_KEYS "
             f'to env_vars, and: export API_KEYS="$(cat {path})".',
         )
