@@ -14,21 +14,15 @@ from matplotlib.figure import Figure
 
 from ops.bench import tables
 from ops.bench.tables import Run, Sample
-from ops.console import cli
+from ops.console import cli, html
 from ops.console.cli import out
 from ops.console.html import FIRST, SECOND
 
-STYLE = {
-    "svg.fonttype": "none",
+STYLE = {name: value for name, value in html.STYLE.items() if value != html.INK} | {
     "svg.hashsalt": "the same file for the same numbers",
     "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
     "grid.alpha": 0.3,
-    "legend.frameon": False,
+    "savefig.transparent": False,  # black on white: a file does not take the colours of its page
 }
 
 
