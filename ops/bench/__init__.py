@@ -1,1 +1,1 @@
-"""Measurements of this repository on one machine, whose results are in docs/performance."""
+"""Measurements on one machine, beside bare vLLM or of one setting; docs/performance has what was found."""

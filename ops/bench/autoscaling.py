@@ -5,56 +5,39 @@ delays of autoscaling are shorter than in production, or it would take half an h
 what it takes on this machine.
 """
 
-import json
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import numpy as np
 import typer
-from pydantic import BaseModel, ConfigDict
 
-from ops.bench import local_service, machine
-from ops.bench.local_service import Local
-from ops.bench.routing import FOLDER
+from ops.bench import local_service, machine, tables
+from ops.bench.local_service import LocalService
+from ops.bench.tables import Run, Sample
 from ops.console import cli
 from ops.console.cli import Failed, err, out
 from ops.probing import first_token, load_test
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Policy = Literal["requests", "engine"]  # as serving.autoscaling.Autoscaling, whose import would start Ray too early
 DELAYS = dict(upscale_delay_s=5, downscale_delay_s=20, look_back_period_s=10, metrics_interval_s=2)
-WAITING, RUNNING = "ray_vllm_num_requests_waiting", "ray_vllm_num_requests_running"
+WAITING = "ray_vllm_num_requests_waiting"
 QUIET_CLIENTS, SEATS = 2, 8  # the laptop profile has max_num_seqs 8
 QUIET_S = 20
 ANSWER_TOKENS = 300
 LONGEST_S = 600  # for each change; guess: an engine started in 17 to 52 s here, on a slower machine in 250
 
 
-class Sample(BaseModel):
-    """How things were at one moment."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    after_s: float
-    clients: int
-    replicas: int
-    """That answer."""
-    starting: int
-    waiting: float
-    """Requests in the engines' queues; exported every 10 s, so up to that late."""
-
-
 class Clients:
-    """Asks one thing after the other, as many at a time as it is told to."""
+    """Asks one thing after the other, with as many requests at a time as `set` says."""
 
-    def __init__(self, running: Local) -> None:
+    def __init__(self, running: LocalService) -> None:
         self.running, self.number = running, 0
         self.threads: list[threading.Thread] = []
-        self.answers: list[tuple[float, load_test.Timed]] = []
+        self.answers: list[load_test.Timed] = []
         self.started = time.monotonic()
 
     def set(self, number: int) -> None:
@@ -72,123 +55,135 @@ class Clients:
             message = {"role": "user", "content": f"{index} {time.monotonic()}: what is the capital of France?"}
             body = {"model": model, "messages": [message], "max_tokens": ANSWER_TOKENS, "ignore_eos": True}
             timed = load_test.time_stream(connection, body)
-            self.answers.append((time.monotonic() - self.started, timed))
+            self.answers.append(timed)
             if timed.error:
                 time.sleep(1)
+
+
+class Watch:
+    """Takes a sample every second, and keeps all of them."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients, self.samples, self.counted = clients, [], 0
+
+    def until(self, reached: Callable[[Sample], bool], event: str) -> None:
+        """Watch until a sample has reached something; that sample has the event's name.
+
+        Raises:
+            Failed: it took longer than LONGEST_S.
+        """
+        started = time.monotonic()
+        while True:
+            now = self.sample()
+            self.samples.append(now)
+            if reached(now):
+                now.event = event
+                err.print(f"{now.after_s:6.0f} s: {event}", markup=False)
+                return
+            if time.monotonic() - started > LONGEST_S:
+                raise Failed(f"Waited {LONGEST_S} s for: {event}. The last sample: {now}")
+            time.sleep(1)
+
+    def for_quiet_time(self, event: str) -> None:
+        deadline = time.monotonic() + QUIET_S
+        self.until(lambda _: time.monotonic() > deadline, event)
+
+    def sample(self) -> Sample:
+        running = self.clients.running
+        states, queues = running.replicas(), running.metrics(WAITING)[WAITING]
+        answers = self.clients.answers[self.counted :]
+        self.counted += len(answers)
+        return Sample(
+            after_s=round(time.monotonic() - self.clients.started, 1),
+            clients=self.clients.number,
+            replicas=states.get("RUNNING", 0),
+            starting=states.get("STARTING", 0),
+            waiting=sum(queues.values()),
+            answers=len(answers),
+            errors=sum(bool(timed.error) for timed in answers),
+            slowest_ttft_s=max((round(timed.times[0], 3) for timed in answers if timed.times), default=None),
+        )
 
 
 def bench(
     replicas: Annotated[int, typer.Option(help="As many as the load is to bring about.", min=2)] = 3,
     autoscaling: Annotated[Policy, typer.Option(help="The policy.")] = "engine",
     service: Annotated[str, typer.Option(help="The service to measure.")] = "hybrid-reasoning-llm",
-    folder: Annotated[Path, typer.Option(help="Where autoscaling.json and autoscaling.svg are written.")] = FOLDER,
+    folder: Annotated[Path | None, typer.Option(help="For the result; default: one in benchmarks/.")] = None,
 ) -> None:
     """Scale a service up and down on this machine, and time it.
 
     Example: .venv/bin/python -m ops.bench.autoscaling --replicas 2
     """
     with local_service.cluster(service) as running:
-        result = measure(running, replicas, autoscaling)
-    result = {"machine": machine.facts(), "service": service, "autoscaling": autoscaling, "delays": DELAYS} | result
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "autoscaling.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(folder / "autoscaling.svg", result)
-    out.print_json(data=result["events"])
+        run, samples = measure(running, replicas, autoscaling)
+    from ops.bench import plots
+
+    folder = local_service.result_folder("autoscaling", folder)
+    tables.write(folder / "runs.csv", [run])
+    tables.write(folder / "autoscaling.csv", samples)
+    plots.draw_autoscaling(folder / "autoscaling.svg", samples)
+    out.print_json(data={sample.event: sample.after_s for sample in samples if sample.event})
+    err.print(f"In {folder}: runs.csv, autoscaling.csv, autoscaling.svg")
 
 
-def measure(running: Local, most: int, autoscaling: str) -> dict[str, Any]:
+def measure(running: LocalService, most: int, autoscaling: Policy) -> tuple[Run, list[Sample]]:
+    """What all requests came to, and the samples."""
     from serving.autoscaling import scaled
 
     settings = dict(min_replicas=1, max_replicas=most, target_ongoing_requests=SEATS, **DELAYS)
-    running.deploy(scaled(running.config(autoscaling_config=settings), autoscaling), keep_replicas=True)
-    clients, samples, events = Clients(running), [], {}
-
-    def watch(until: Any, most_s: float, what: str) -> None:
-        """Take a sample every second until something is so; the event `what` is when it was."""
-        started = time.monotonic()
-        while True:
-            states, queues = running.replicas(), running.metrics(WAITING)[WAITING]
-            samples.append(
-                Sample(
-                    after_s=round(time.monotonic() - clients.started, 1),
-                    clients=clients.number,
-                    replicas=states.get("RUNNING", 0),
-                    starting=states.get("STARTING", 0),
-                    waiting=sum(queues.values()),
-                )
-            )
-            if until(samples[-1]):
-                events[what] = samples[-1].after_s
-                err.print(f"{samples[-1].after_s:6.0f} s: {what}", markup=False)
-                return
-            if time.monotonic() - started > most_s:
-                raise Failed(f"Waited {most_s:.0f} s for: {what}. The last sample: {samples[-1]}")
-            time.sleep(1)
-
-    def after(seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
-        return lambda _: time.monotonic() > deadline
-
+    config = scaled(running.config(autoscaling_config=settings), autoscaling)
+    running.deploy(config, keep_replicas=True)
+    clients = Clients(running)
+    watch = Watch(clients)
     clients.set(QUIET_CLIENTS)
-    watch(after(QUIET_S), LONGEST_S, "the load begins")
+    watch.for_quiet_time("the load begins")
     clients.set(SEATS * most)
     for number in range(2, most + 1):
-        watch(lambda now, n=number: now.replicas + now.starting >= n, LONGEST_S, f"replica {number} is wanted")
+        watch.until(lambda now, n=number: now.replicas + now.starting >= n, f"replica {number} is wanted")
     for number in range(2, most + 1):
-        watch(lambda now, n=number: now.replicas >= n, LONGEST_S, f"replica {number} answers")
-    watch(after(QUIET_S), LONGEST_S, "the load ends")
+        watch.until(lambda now, n=number: now.replicas >= n, f"replica {number} answers")
+    watch.for_quiet_time("the load ends")
     clients.set(QUIET_CLIENTS)
     for number in range(most - 1, 0, -1):
-        watch(lambda now, n=number: now.replicas <= n, LONGEST_S, f"{number} left")
-    watch(after(QUIET_S), LONGEST_S, "nobody asks any more")
+        watch.until(lambda now, n=number: now.replicas <= n, f"{number} left")
+    watch.for_quiet_time("nobody asks any more")
     clients.set(0)
     to_zero = scaled(running.config(autoscaling_config=settings | {"min_replicas": 0}), autoscaling)
     running.deploy(to_zero, keep_replicas=True)
-    watch(lambda now: now.replicas == 0, LONGEST_S, "none left")
-    watch(after(QUIET_S), LONGEST_S, "a request at zero")
+    watch.until(lambda now: now.replicas == 0, "none left")
+    watch.for_quiet_time("a request at zero")
     with ThreadPoolExecutor(1) as pool:
         asked = (running.url, None, to_zero.model_id, LONGEST_S, running.progress)
         awaited = pool.submit(first_token.wait_for_token, *asked)
-        watch(lambda _: awaited.done(), LONGEST_S, "its first token")
+        watch.until(lambda _: awaited.done(), "its first token")
         awaited.result()
-    errors = [timed.error for _, timed in clients.answers if timed.error]
-    first = [[round(at, 1), round(timed.times[0], 3)] for at, timed in clients.answers if timed.times]
-    return {
-        "replicas": most,
-        "clients": {"quiet": QUIET_CLIENTS, "busy": SEATS * most},
-        "events": events,
-        "requests": len(clients.answers),
-        "errors": len(errors),
-        "first_error": errors[0] if errors else "",
-        "ttft": first,
-        "samples": [sample.model_dump() for sample in samples],
-    }
+    return summary(clients, config.model_id, most, autoscaling), watch.samples
 
 
-def draw(file: Path, result: dict[str, Any]) -> None:
-    from ops.bench import plots
-
-    samples = result["samples"]
-    times = [sample["after_s"] for sample in samples]
-
-    def three(figure: "Figure") -> None:
-        replicas, clients, ttft = figure.subplots(3, sharex=True)
-        running = [sample["replicas"] for sample in samples]
-        wanted = [sample["replicas"] + sample["starting"] for sample in samples]
-        replicas.step(times, wanted, where="post", color=plots.SECOND, linestyle="--", label="with those that start")
-        replicas.step(times, running, where="post", color=plots.FIRST, linewidth=2, label="that answer")
-        replicas.set(ylabel="replicas", ylim=(0, result["replicas"] + 0.5), yticks=range(result["replicas"] + 1))
-        replicas.legend(loc="lower center", ncols=2)
-        clients.step(times, [sample["clients"] for sample in samples], where="post", color=plots.FIRST, label="clients")
-        clients.step(
-            times, [sample["waiting"] for sample in samples], where="post", color=plots.SECOND, label="waiting"
-        )
-        clients.set(ylabel="requests", ylim=(0, None))
-        clients.legend(loc="upper right")
-        ttft.plot(*zip(*result["ttft"], strict=True), ".", color=plots.FIRST, markersize=3)
-        ttft.set(ylabel="TTFT in s", xlabel="seconds", ylim=(0, None))
-
-    plots.save(file, (7.5, 6), three)
+def summary(clients: Clients, model: str, most: int, autoscaling: Policy) -> Run:
+    errors = [timed.error for timed in clients.answers if timed.error]
+    ttft = [1000 * timed.times[0] for timed in clients.answers if timed.times]
+    p50, p95, p99 = (round(float(value), 1) for value in np.percentile(ttft or [0.0], (50, 95, 99)))
+    return Run(
+        experiment="autoscaling",
+        **tables.machine_columns(machine.facts()),
+        service=clients.running.name,
+        model=model,
+        stack=f"autoscaling: {autoscaling}",
+        replicas=most,
+        workload="clients come and go",
+        output_tokens=ANSWER_TOKENS,
+        concurrency=SEATS * most,
+        load_processes=1,
+        round=1,
+        requests=len(clients.answers),
+        failed=len(errors),
+        ttft_ms_p50=p50,
+        ttft_ms_p95=p95,
+        ttft_ms_p99=p99,
+        notes=f"The first error: {errors[0]}" if errors else "",
+    )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Percentiles(Strict):
-    """In milliseconds."""
+class LatencyMs(Strict):
+    """Percentiles of a time, in milliseconds."""
 
     p50: float
     p95: float
@@ -30,9 +30,9 @@ class Cell(Strict):
     first_error: str
     seconds: float
     output_tokens_per_s: float
-    ttft_ms: Percentiles
-    tpot_ms: Percentiles
-    itl_ms: Percentiles
+    ttft_ms: LatencyMs
+    tpot_ms: LatencyMs
+    itl_ms: LatencyMs
 
 
 class BenchResult(Strict):

@@ -1,5 +1,6 @@
 """A service of this repository on a Ray cluster of its own, on this machine, to be measured."""
 
+import datetime
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,19 @@ from ops.project.builder import import_application
 from ops.project.catalogue import ROOT, find
 from ops.project.new_service import shape_of
 
+RESULTS = ROOT / "benchmarks"
 TIMEOUT_S = 300  # of one request: two replicas share two cores
 
 
+def result_folder(name: str, chosen: Path | None = None) -> Path:
+    """Make the folder of a benchmark's results: the one that was chosen, or benchmarks/NAME-DATE-TIME."""
+    folder = chosen or RESULTS / f"{name}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @dataclass
-class Local:
+class LocalService:
     """A cluster that runs, and the service that is to be measured on it."""
 
     category: ModuleType
@@ -94,7 +103,7 @@ class Local:
 
 
 @contextmanager
-def cluster(service_name: str, **variables: str) -> Iterator[Local]:
+def cluster(service_name: str, **variables: str) -> Iterator[LocalService]:
     """Start Ray with the environment of a service and these variables; import nothing of Ray before."""
     service = find(service_name)
     preflight.check_memory()
@@ -109,6 +118,6 @@ def cluster(service_name: str, **variables: str) -> Iterator[Local]:
         logs = serve_app.start_ray("laptop")
         laptop_model = shape_of(service).laptop_model
         try:
-            yield Local(category, laptop_model, service.name, preflight.free_port(), logs, progress)
+            yield LocalService(category, laptop_model, service.name, preflight.free_port(), logs, progress)
         finally:
             serve_app.stop_ray()

@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import os
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def facts() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "gpus": gpus(),
-        "versions": {name: found[0].version for name in PACKAGES if (found := distributions(name))},
+        "versions": {"python": platform.python_version()} | versions(),
     }
 
 
@@ -40,5 +41,6 @@ def gpus() -> list[str]:
     return listed.stdout.splitlines()
 
 
-def distributions(name: str) -> list[importlib.metadata.Distribution]:
-    return list(importlib.metadata.distributions(name=name))
+def versions() -> dict[str, str]:
+    """The versions of those PACKAGES that are installed here."""
+    return {name: one.version for name in PACKAGES for one in importlib.metadata.distributions(name=name)}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ops.bench.figures import Cell, Percentiles
+from ops.bench.figures import Cell, LatencyMs
 from ops.probing import service_key
 
 
@@ -48,7 +48,7 @@ class Loads:
     """What sends the load: this process, and others where one would be at its limit itself.
 
     At the 10,000 tokens/s that a replica on an H100 sends while it answers 256 requests, one takes two thirds of a core
-    (docs/performance/h100-x4.json).
+    (docs/performance/runs.csv, experiment h100-x4).
     """
 
     pool: ProcessPoolExecutor | None
@@ -100,7 +100,7 @@ def run(words: list[str], api_key: str | None, log: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Request:
+class AnsweredRequest:
     """One request that was answered; times are in seconds, of the machine's clock, which all processes share."""
 
     started: float
@@ -144,12 +144,12 @@ def cell(results: list[dict[str, Any]], round: int, stack: str, concurrency: int
     )
 
 
-def answered(result: dict[str, Any]) -> list[Request]:
+def answered(result: dict[str, Any]) -> list[AnsweredRequest]:
     each = zip(result["start_times"], result["ttfts"], result["itls"], result["output_lens"], strict=True)
-    return [Request(*one) for one, error in zip(each, result["errors"], strict=True) if not error]
+    return [AnsweredRequest(*one) for one, error in zip(each, result["errors"], strict=True) if not error]
 
 
-def together(runs: list[list[Request]]) -> tuple[float, float]:
+def together(runs: list[list[AnsweredRequest]]) -> tuple[float, float]:
     """The seconds in which all runs had requests, and the tokens that came in them; zeros where there are none.
 
     Runs that begin together do not begin and end in the same moment, and what is left is faster alone.
@@ -163,10 +163,10 @@ def together(runs: list[list[Request]]) -> tuple[float, float]:
     return end - begin, sum(one.tokens_between(begin, end) for run in runs for one in run)
 
 
-def percentiles(seconds: list[float]) -> Percentiles:
+def percentiles(seconds: list[float]) -> LatencyMs:
     """In milliseconds; zeros where there is nothing, as vLLM has it."""
     p50, p95, p99 = np.percentile(seconds or [0.0], (50, 95, 99)) * 1000
-    return Percentiles(p50=rounded(p50), p95=rounded(p95), p99=rounded(p99))
+    return LatencyMs(p50=rounded(p50), p95=rounded(p95), p99=rounded(p99))
 
 
 def rounded(value: float) -> float:

@@ -1,16 +1,15 @@
 """scripts/bench: how fast a service answers, beside bare vLLM or another server, with `vllm bench serve`."""
 
-import datetime
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from ops.bench import figures, html_report, machine, vllm_bench, workloads
+from ops.bench import figures, html_report, local_service, machine, vllm_bench, workloads
 from ops.bench.comparison import Asked, check_against, measure, second_stack, served_here
 from ops.bench.figures import BenchResult
 from ops.bench.stacks import AtUrl, DevService
@@ -21,12 +20,7 @@ from ops.console.options import SetOption
 from ops.console.progress import Progress
 from ops.local.profile_choice import choose_profile
 from ops.project import catalogue
-from ops.project.catalogue import ROOT
 
-if TYPE_CHECKING:  # slow to import
-    pass
-
-FOLDER = ROOT / "benchmarks"
 CONCURRENCY = {"laptop": "1,16", "gpu": "1,32,256"}
 """A stand-in's batch on a laptop has 8 seats; at 256 most requests would only wait."""
 
@@ -62,14 +56,13 @@ def bench(
     concurrencies = numbers(concurrency or CONCURRENCY[profile])
     workloads.check(workload)
     check_against(against, replicas)
-    folder = FOLDER / f"{chosen.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
     at = AtUrl(chosen.name, url, api_key) if url else None
     options = [word for setting in settings or [] for word in ("--set", setting)]
     options += [*(["--model", model] if model else []), "--replicas", str(replicas)]
     with Progress() as progress:
         progress.waiting_for("Ray and vLLM to be imported")
         config = served_here(chosen, profile, settings or [], model)
-        folder.mkdir(parents=True)
+        folder = local_service.result_folder(chosen.name)
         asked = Asked(chosen, config, profile, workload, concurrencies, replicas, folder)
         compared = [at or DevService(chosen, ["--profile", profile, *options])]
         compared += [second_stack(asked, against, replicas)] if against else []

@@ -7,7 +7,7 @@ import pytest
 
 from ops.bench import figures, html_report, vllm_bench, workloads
 from ops.bench.comparison import check_against
-from ops.bench.figures import METRICS, BenchResult, Cell, Percentiles
+from ops.bench.figures import METRICS, BenchResult, Cell, LatencyMs
 from ops.bench.stacks import BareVllm, flags
 from ops.commands.bench import numbers
 from ops.console.cli import CommandError
@@ -17,7 +17,7 @@ THROUGHPUT, NUMBER = METRICS[0], "--num-prompts="
 
 
 def cell(stack: str, round: int, concurrency: int, tokens: float, **more) -> Cell:
-    times = Percentiles(p50=10, p95=20, p99=30)
+    times = LatencyMs(p50=10, p95=20, p99=30)
     measured = dict(requests=32, failed=0, first_error="", seconds=5, output_tokens_per_s=tokens)
     times = dict(ttft_ms=times, tpot_ms=times, itl_ms=times)
     return Cell(round=round, stack=stack, concurrency=concurrency, **measured | times | more)
