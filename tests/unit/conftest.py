@@ -22,11 +22,12 @@ catalogue.SERVICES = PROJECT / "services"
 sys.path.insert(0, str(FIXTURES))  # for `import services.small_size_llm.serve`
 
 opened: list[str] = []
-"""Files of the user's services that were opened, and folders that were listed."""
+"""Files of the user's services that were opened, and folders that were searched."""
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | os.PathLike):
+    """Not of os.listdir: an import of `services.x` lists every `services` of sys.path, and takes the first x."""
+    if event in ("open", "os.scandir") and isinstance(arguments[0], str | os.PathLike):
         path = os.path.abspath(arguments[0])  # noqa: PTH100 (pathlib is slow, and this hears of every file)
         if f"{path}{os.sep}".startswith(SERVICES_OF_THE_USER):
             opened.append(path)
