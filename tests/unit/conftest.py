@@ -6,11 +6,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ops.project import catalogue
+from ops.project.builder import import_application
+from ops.project.catalogue import Service
 from tests.project import CHECKED, FIXTURES, ROOT, RUN, assemble
 
 HERE = Path(__file__).parent
@@ -42,6 +45,19 @@ def user_owns_services() -> Iterator[None]:
     yield
     seen, opened[:] = list(opened), []
     assert seen == [], "tests/unit must not depend on services/: take those of tests/fixtures, by `project` or `copied`"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `service` runs once for each service there is."""
+    if "service" in metafunc.fixturenames:
+        services = catalogue.services()
+        metafunc.parametrize("service", services, ids=lambda service: service.name, scope="module")
+
+
+@pytest.fixture(scope="module")
+def category(service: Service) -> ModuleType:
+    """The serve.py of the service."""
+    return import_application(service)[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
