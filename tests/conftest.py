@@ -16,6 +16,9 @@ from tests import keys
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Ray's default is 15: while commands of one test run, they would leave the engines of the other nearly no processor.
+os.environ.update(RAY_worker_niceness="0")
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
@@ -83,12 +86,7 @@ def environment(tmp_path_factory, laptop_packages, prometheus_tools, api_keys) -
         if kept.is_dir():
             (cache / CACHE.name / kept.name).symlink_to(kept)
     inherited = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "RAY_ADDRESS")}
-    # Ray's default is 15: while commands of one test run, they would leave the engines of the other nearly no processor.
-    of_tests = {
-        "XDG_CACHE_HOME": str(cache),
-        "VLLM_CACHE_ROOT": str(CACHE.parent / "vllm"),
-        "RAY_worker_niceness": "0",
-    }
+    of_tests = {"XDG_CACHE_HOME": str(cache), "VLLM_CACHE_ROOT": str(CACHE.parent / "vllm")}
     return inherited | of_tests | {service_key.VARIABLE: api_keys.by_name["admin"]}
 
 

@@ -31,7 +31,7 @@ def assemble(folder: Path, parts: Iterable[str]) -> Path:
 
 
 def checkout(folder: Path) -> Path:
-    """Copy the whole repository into a folder that is not there yet, and return it: every command and test runs there."""
+    """Copy the whole repository, where every command and test runs, to a folder that is not there yet; returns it."""
     copy_repository(folder)
     shutil.rmtree(folder / "services", ignore_errors=True)  # a user may have none
     return assemble(folder, OF_FIXTURES)
