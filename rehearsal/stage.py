@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,41 +20,19 @@ from ops.console.cli import CommandError
 from ops.local import preflight
 from ops.project.catalogue import ROOT, Service
 from ops.rollouts.journal import Journal
+from rehearsal.checkout import Checkout, copy_repository
 
 TOKEN = "aph0_rehearsal"
 START_TIMEOUT_S = 60  # guess: importing its web server takes seconds
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".bundle*", "__pycache__", "*_cache")
-OF_OTHER_RUNS = ("rollouts", "benchmarks", "alerts")
-"""Folders at the root that commands have written."""
 
 
 @dataclass
-class Stage:
-    repository: Path
-    """The copy: what is changed and deployed."""
+class Stage(Checkout):
+    """A checkout whose commands talk to a local control plane."""
+
     folder: Path
     """The control plane's: uploads, versions and their logs."""
     url: str
-    env: dict[str, str]
-
-    def command(self, verb: str, *words: str) -> list[str]:
-        return [sys.executable, "-m", f"ops.commands.{verb}", *words]
-
-    def start(self, verb: str, *words: str, **options: Any) -> subprocess.Popen:
-        """Run a command of the copy as a user does, and return while it runs."""
-        return subprocess.Popen(self.command(verb, *words), cwd=self.repository, env=self.env, text=True, **options)
-
-    def run(self, verb: str, *words: str, **more_env: str) -> subprocess.CompletedProcess:
-        """Run a command of the copy to its end; what it prints is in the result."""
-        return subprocess.run(
-            self.command(verb, *words),
-            cwd=self.repository,
-            env=self.env | more_env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
     def anyscale(self, *words: str) -> subprocess.CompletedProcess:
         """Run the CLI itself."""
@@ -76,10 +53,11 @@ class Stage:
 
 
 @contextmanager
-def stage(service: Service, *, reuse: bool = False) -> Iterator[Stage]:
+def stage(service: Service, *, source: Path = ROOT, reuse: bool = False) -> Iterator[Stage]:
     """A stage, with everything that was started on it stopped at the end.
 
     Args:
+        source: the repository to copy, where it is not this one.
         reuse: let versions that run the same share one process, which saves a start of the engine each.
 
     Raises:
@@ -88,21 +66,16 @@ def stage(service: Service, *, reuse: bool = False) -> Iterator[Stage]:
     port = preflight.free_port()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as temporary:
         folder = Path(temporary)
-        shutil.copytree(ROOT, folder / "repository", ignore=not_copied)
+        repository = copy_repository(folder / "repository", source)
         (folder / "home").mkdir()
         process = start_control_plane(port, folder, reuse)
         try:
             url = f"http://127.0.0.1:{port}"
             env = environment(service, url, folder / "home")
-            yield Stage(folder / "repository", folder / "control-plane", url, env)
+            yield Stage(repository, env, folder / "control-plane", url)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
-
-
-def not_copied(folder: str, names: list[str]) -> set[str]:
-    """The names in a folder of the repository that a copy does without; `ops/rollouts` is code and is copied."""
-    return NOT_COPIED(folder, names) | (set(OF_OTHER_RUNS) if Path(folder) == ROOT else set())
 
 
 def start_control_plane(port: int, folder: Path, reuse: bool) -> subprocess.Popen:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from ops.project import catalogue
+from ops.project.catalogue import Service
 from ops.rollouts.journal import Journal
 from rehearsal.stage import Stage, stage
 
-SERVICE = "small-size-llm"
+SERVICE, FOLDER = "small-size-llm", "small_size_llm"
 AT_A_TIME = 3  # commands that do not touch each other's services; guess: two processors, and some of them wait
 SLO = """
 load: {requests: 2, concurrency: 2, output_tokens: 4, prompts: ["What is the capital of France?"]}
@@ -34,12 +34,13 @@ AT_ONCE = ("--yes", "--steps", "100", "--bake", "0s", "--slo", "quick.yaml")
 
 
 @contextmanager
-def staged() -> Iterator[Stage]:
-    """A stage on which versions share their engine, with SLO files and a short probe."""
-    with stage(catalogue.find(SERVICE), reuse=True) as opened:
+def staged(repository: Path) -> Iterator[Stage]:
+    """A stage of a copy of a repository, on which versions share their engine, with SLO files and a short probe."""
+    service = Service(repository / "services" / FOLDER)
+    with stage(service, source=repository, reuse=True) as opened:
         for file, objectives in SLO_FILES.items():  # now, because a file more would be another package, and engine
             (opened.repository / file).write_text(SLO.replace("objectives: {}", f"objectives: {objectives}"))
-        shorten(opened.repository / "services" / "small_size_llm" / "probe.yaml")
+        shorten(opened.repository / "services" / FOLDER / "probe.yaml")
         yield opened
 
 

@@ -4,8 +4,12 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from rehearsal.checkout import copy_repository
+
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
+
+SERVICES = FIXTURES / "services"
 
 OF_FIXTURES = ("services", "README.md")
 """Taken from `tests/fixtures`; all else is the repository's own."""
@@ -24,3 +28,10 @@ def assemble(folder: Path, parts: Iterable[str]) -> Path:
         else:
             shutil.copy(source, folder)
     return folder
+
+
+def checkout(folder: Path) -> Path:
+    """Copy the whole repository, where every command and test runs, to a folder that is not there yet; returns it."""
+    copy_repository(folder)
+    shutil.rmtree(folder / "services", ignore_errors=True)  # a user may have none
+    return assemble(folder, OF_FIXTURES)

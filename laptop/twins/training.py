@@ -96,6 +96,7 @@ def trained(name: str, new_model: Callable[[], PreTrainedModel], batch: Batch) -
     """
     started = time.monotonic()
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # two on two busy cores wait for each other: a twin of 12 s took more than 200
     torch.set_flush_denormal(True)  # without it the first steps take ten times as long
     model = new_model().float()
     print(f"Training {name}, once ...", file=sys.stderr, flush=True)

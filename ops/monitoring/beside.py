@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.monitoring import alerts, prometheus
+from ops.project import slo
 from ops.project.catalogue import Service
 
 
@@ -35,8 +36,9 @@ class Watch:
             CommandError: Prometheus did not start.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="llm-monitoring-"))
-        targets, rules, tools = ray_targets(), alerts.file_of(service.name), prometheus.get()
-        server, process = prometheus.start(targets, [rules] if rules.is_file() else [], self.folder, tools)
+        targets, tools = ray_targets(), prometheus.get()
+        rules = [self.write_rules(service)] if service.slo_file.is_file() else []
+        server, process = prometheus.start(targets, rules, self.folder, tools)
         self.processes.append(process)
         lines = [f"Prometheus:    {server.url} asks {', '.join(targets)} every {prometheus.SCRAPE_INTERVAL}"]
         if not tools.has_pages:
@@ -45,6 +47,12 @@ class Watch:
             )
         lines.append(f"Grafana:       {self.start_grafana(server.url)}")
         self.where = "\n".join(lines)
+
+    def write_rules(self, service: Service) -> Path:
+        """The file of its alert rules, made from its SLO file."""
+        file = self.folder / f"{service.name}.yaml"
+        file.write_text(alerts.text(service, slo.load(service.slo_file)))
+        return file
 
     def start_grafana(self, prometheus_url: str) -> str:
         """Its address, or how to get it."""

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ops.local import preflight
+from rehearsal.checkout import Checkout
+from tests.commands import LIKE_A_TERMINAL
 
 
 @pytest.fixture
@@ -19,21 +22,21 @@ def port() -> str:
     return str(preflight.free_port())
 
 
-def test_unknown_service(scripts):
-    run = scripts("dev", "smal-size-llm")
+def test_unknown_service(checkout):
+    run = checkout.run("dev", "smal-size-llm")
     assert run.returncode == 2
     assert "Did you mean small-size-llm?" in run.stderr
 
 
-def test_unknown_model(scripts, port):
-    run = scripts("dev", "small-size-llm", "--model", "no-such-model", "--port", port)
+def test_unknown_model(checkout, port):
+    run = checkout.run("dev", "small-size-llm", "--model", "no-such-model", "--port", port)
     assert run.returncode == 2
     assert "There is no model no-such-model" in run.stderr
     assert "phi-4-mini" in run.stderr
 
 
-def test_gated_model_on_a_gpu_without_a_token(scripts, port, left):
-    run = scripts("dev", "small-size-llm", "--profile", "gpu", "--port", port)
+def test_gated_model_on_a_gpu_without_a_token(checkout, port, left):
+    run = checkout.run("dev", "small-size-llm", "--profile", "gpu", "--port", port)
     assert run.returncode == 2
     assert "HF_TOKEN is not set" in run.stderr
     assert "Ray to start" not in run.stderr
@@ -41,9 +44,9 @@ def test_gated_model_on_a_gpu_without_a_token(scripts, port, left):
 
 
 @pytest.fixture
-def other_ray_cluster(root: Path):
+def other_ray_cluster():
     """The environment that leads to a Ray cluster which somebody else started on this machine."""
-    ray = root / ".venv/bin/ray"
+    ray = Path(sys.executable).with_name("ray")
     address = f"127.0.0.1:{preflight.free_port()}"
     environment = os.environ | {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     port = address.rpartition(":")[2]
@@ -60,10 +63,10 @@ def other_ray_cluster(root: Path):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_gpu_that_is_not_there_and_a_cluster_of_somebody_else(scripts, port, other_ray_cluster):
+def test_gpu_that_is_not_there_and_a_cluster_of_somebody_else(checkout, port, other_ray_cluster):
     address = other_ray_cluster["RAY_ADDRESS"]
     words = ["small-size-llm", "--profile", "gpu", "--model", "phi-4-mini", "--port", port]
-    run = scripts("dev", *words, RAY_ADDRESS=address)
+    run = checkout.run("dev", *words, RAY_ADDRESS=address)
     assert run.returncode == 2, run.stderr
     assert "A replica needs CPU 1, GPU 1" in run.stderr
     assert "--profile laptop" in run.stderr
@@ -77,7 +80,7 @@ def test_gpu_that_is_not_there_and_a_cluster_of_somebody_else(scripts, port, oth
 START_RAY_WITH_A_SLOW_AGENT = """
 import threading, time
 import psutil
-from ops import local_serve
+from ops.local import serve_app
 
 def slow_down():
     while True:
@@ -90,8 +93,8 @@ def slow_down():
         time.sleep(0.02)
 
 threading.Thread(target=slow_down, daemon=True).start()
-print(local_serve.start_ray("laptop").is_dir())
-local_serve.stop_ray()
+print(serve_app.start_ray("laptop").is_dir())
+serve_app.stop_ray()
 """
 
 
@@ -105,7 +108,7 @@ def test_ray_is_started_again_where_the_machine_was_too_slow(root, environment, 
 WAIT_IN_RAY_UNTIL_STOPPED = """
 import os, signal, sys, threading, time
 import ray
-from ops.local_serve import start_ray, stop_ray
+from ops.local.serve_app import start_ray, stop_ray
 
 @ray.remote
 def never():
@@ -130,16 +133,15 @@ def test_a_signal_ends_what_waits_in_ray(name, root, environment, left):
 
 
 @pytest.fixture
-def repository_with_a_broken_service(root: Path, tmp_path: Path) -> Path:
-    """A copy of the repository with a service whose engine has no room for one request."""
-    copy = tmp_path / "repository"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".bundle*", "*_cache", "__pycache__"))
-    broken = copy / "services" / "broken_llm"
-    shutil.copytree(copy / "services" / "small_size_llm", broken)
+def with_a_broken_service(checkout: Checkout) -> Iterator[Checkout]:
+    """The checkout with a service more, whose engine has no room for one request."""
+    broken = checkout.repository / "services" / "broken_llm"
+    shutil.copytree(checkout.repository / "services" / "small_size_llm", broken)
     replace(broken / "service.yaml", "small_size_llm", "broken_llm")
     replace(broken / "service.yaml", "small-size-llm", "broken-llm")
     replace(broken / "serve.py", "engine_kwargs=dict(", "engine_kwargs=dict(num_gpu_blocks_override=1, ")
-    return copy
+    yield checkout
+    shutil.rmtree(broken)
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -148,29 +150,17 @@ def replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def test_engine_that_fails_to_start(repository_with_a_broken_service, environment, port, left):
-    run = subprocess.run(
-        [sys.executable, "-m", "ops.commands.dev", "broken-llm", "--profile", "laptop", "--port", port],
-        cwd=repository_with_a_broken_service,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+def test_engine_that_fails_to_start(with_a_broken_service, port, left):
+    run = with_a_broken_service.run("dev", "broken-llm", "--profile", "laptop", "--port", port)
     assert run.returncode == 2, run.stderr
     assert "Error: The application failed to start. ValueError: To serve at least one request" in run.stderr
     assert "Traceback" not in run.stderr
     assert left() == []
 
 
-def test_interrupt_while_it_starts(root, environment, port, left):
-    run = subprocess.Popen(
-        [root / "scripts/dev", "small-size-llm", "--profile", "laptop", "--port", port],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_interrupt_while_it_starts(checkout, port, left):
+    words = ("small-size-llm", "--profile", "laptop", "--port", port)
+    run = checkout.start("dev", *words, stderr=subprocess.PIPE, **LIKE_A_TERMINAL)
     for line in run.stderr:
         if "waiting for the replica" in line:
             break

@@ -1,4 +1,4 @@
-"""Every service, started as the README says, does what its probe says. Runs once per service."""
+"""What services do on the laptop profile. conftest.py says which of tests/fixtures are started, and for which tests."""
 
 import ast
 import base64
@@ -31,32 +31,22 @@ from ops.monitoring import prometheus
 from ops.probing import client
 from ops.probing.client import Answer
 from ops.project import routes
-from ops.project.catalogue import Service
-from ops.project.service_files import ServiceFiles
 from serving.lora.storage import WEIGHTS
-from tests import collector, keys, watched
-from tests.e2e.conftest import SCALED_BY_ENGINE, check_probe_passes
+from tests import keys, watched
+from tests.running import answer_of, check_probe_passes, check_stop_ends_all
 
 LOOK = "What colour is this image? Answer with one word."
 
 
 @pytest.fixture
-def once(service) -> None:
-    if service.name != "small-size-llm":
-        pytest.skip("what is tested is the same for all services: once is enough")
+def once() -> None:
+    """What is tested is the same for all services: on one of them is enough."""
 
 
 def test_printed_curl_lines_get_answers_from_the_weights(served, environment):
-    lines = re.findall(r"^curl .*", served.printed, re.MULTILINE)
-    assert len(lines) == len(models(served.service))
-    for line in lines:
-        answer = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=True)
-        assert "Paris" in json.loads(answer.stdout)["choices"][0]["message"]["content"]
-
-
-def models(service: Service) -> list[str]:
-    """The ids of the models that it serves at once."""
-    return [model.id for model in ServiceFiles(service.folder.parents[1], service.folder).served]
+    assert len(served.curl_lines) == len(served.models)
+    for line in served.curl_lines:
+        assert "Paris" in answer_of(line, environment)["content"]
 
 
 def test_printed_python_snippet_streams_an_answer(served, environment):
@@ -70,16 +60,16 @@ def test_printed_changes_of_the_laptop_profile(served):
     assert "accelerator_config: {'kind': 'gpu'} -> {'kind': 'cpu'}" in served.printed
 
 
-def test_probe_passes(served, scripts):
-    check_probe_passes(served, scripts)
+def test_probe_passes(served, checkout):
+    check_probe_passes(served, checkout.run)
 
 
-def test_benchmark_beside_bare_vllm(once, served, scripts, tmp_path):
+def test_benchmark_beside_bare_vllm(once, served, checkout, tmp_path):
     requests = tmp_path / "three.jsonl"
     requests.write_text('{"prompt": "What is the capital of France?", "output_tokens": 8}\n' * 3)
     once_each = ["--workload", str(requests), "--concurrency", "1,3", "--rounds", "1"]
     words = ["--url", served.url, "--against", "vllm", *once_each, "--html", "--json"]
-    bench = scripts("bench", served.service.name, *words)
+    bench = checkout.run("bench", served.service.name, *words)
     assert bench.returncode == 0, bench.stderr
     result = json.loads(bench.stdout)
     cells = {(cell["stack"], cell["concurrency"]): cell for cell in result["cells"]}
@@ -92,42 +82,40 @@ def test_benchmark_beside_bare_vllm(once, served, scripts, tmp_path):
     assert json.loads((folder / "result.json").read_text()) == result
 
 
-def test_probe_names_what_failed_when_its_model_id_is_wrong(once, served, scripts, tmp_path):
+def test_probe_names_what_failed_when_its_model_id_is_wrong(once, served, checkout, tmp_path):
     copy = tmp_path / "probe.yaml"
     text = served.service.probe_file.read_text()
     copy.write_text(text.replace("\nmodel: ", "\nmodel: not-", 1))
-    probe = scripts("probe", str(copy), "--url", served.url)
+    probe = checkout.run("probe", str(copy), "--url", served.url)
     assert probe.returncode == 1, probe.stdout + probe.stderr
     assert "expected status 200, got 404" in probe.stdout
     assert "expected model not-" in probe.stdout
 
 
-def test_probe_refuses_a_file_with_an_unknown_key(once, served, scripts, tmp_path):
+def test_probe_refuses_a_file_with_an_unknown_key(once, served, checkout, tmp_path):
     copy = tmp_path / "probe.yaml"
     copy.write_text(served.service.probe_file.read_text() + "\nunknown_key: 1\n")
-    probe = scripts("probe", str(copy), "--url", served.url)
+    probe = checkout.run("probe", str(copy), "--url", served.url)
     assert probe.returncode == 2
     assert "unknown_key" in probe.stderr
 
 
-def test_probe_without_a_service_could_not_ask(once, scripts, service):
-    probe = scripts("probe", service.name, "--url", f"http://127.0.0.1:{preflight.free_port()}")
+def test_probe_without_a_service_could_not_ask(once, checkout, service):
+    probe = checkout.run("probe", service.name, "--url", f"http://127.0.0.1:{preflight.free_port()}")
     assert probe.returncode == 2
     assert "Is it running?" in probe.stderr
 
 
-def test_chat_answers_and_ends_with_its_input(served, scripts):
-    chat = scripts("chat", served.service.name, "--url", served.url, stdin="What is the capital of France?\n")
+def test_chat_answers_and_ends_with_its_input(served, checkout):
+    chat = checkout.run("chat", served.service.name, "--url", served.url, stdin="What is the capital of France?\n")
     assert chat.returncode == 0, chat.stderr
     _, answer = chat.stdout.split("> ", 1)
     assert answer.strip(" >\n")
 
 
 @pytest.fixture
-def seeing(served, category):
-    """The service, where its model takes images."""
-    if "allowed_media_domains" not in next(iter(category.MODELS.values())).engine_kwargs:
-        pytest.skip("the models of this service do not see")
+def seeing(served):
+    """A service whose model takes images."""
     return served
 
 
@@ -177,7 +165,7 @@ def watching(served, prometheus_tools, api_keys) -> Iterator[prometheus.Server]:
     server = prometheus.Server(served.printed_lines("Prometheus: ", " asks").split()[-1])
 
     def ask() -> None:
-        for model in models(served.service):
+        for model in served.models:
             assert ask_for_tokens(served, api_keys, model).is_success
         time.sleep(1)
 
@@ -235,15 +223,13 @@ def test_prometheus_sees_the_run_that_it_was_started_for_and_no_other(watching, 
 
 @pytest.fixture
 def collected(served, traces):
-    """The traces of the service, where it sends some."""
-    if served.service.name not in collector.TRACED:
-        pytest.skip("this service runs without traces")
+    """The traces of the service."""
     return traces[0]
 
 
 def test_trace_of_a_request_goes_from_the_client_to_the_engine(served, collected, api_keys):
     trace, client_span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-    model = models(served.service)[0]
+    model = served.models[0]
     for header in (f"00-{trace}-{client_span}-01", f"00-{'1' * 32}-{client_span}-00"):  # the second is not to be kept
         assert ask_for_tokens(served, api_keys, model, traceparent=header).is_success
     engine = collected.wait_for(lambda span: span.trace == trace and span.name == "llm_request")
@@ -266,10 +252,15 @@ def test_trace_of_a_start_says_what_took_how_long(collected):
     assert collected.wait_for(lambda span: span.name == "Load weights" and span.trace == start.trace)
 
 
-def test_autoscaling_gets_the_queue_and_the_kv_cache_of_the_engine(watching, served, api_keys):
-    if served.service.name != SCALED_BY_ENGINE:
-        pytest.skip("this service scales by the number of requests")
-    model = models(served.service)[0]
+@pytest.fixture
+def scaled_by_engine(served):
+    """A service with the policy that follows the engine."""
+    return served
+
+
+def test_autoscaling_gets_the_queue_and_the_kv_cache_of_the_engine(watching, scaled_by_engine, api_keys):
+    served = scaled_by_engine
+    model = served.models[0]
     # Two clients, and long answers: a twin writes 8 tokens faster than a client sends the next request.
     with meanwhile(lambda: ask_for_tokens(served, api_keys, model, tokens=256), clients=2):
         assert watched.without_values(watching, {"requests": "ray_serve_autoscaling_total_requests > 0"}) == []
@@ -278,10 +269,8 @@ def test_autoscaling_gets_the_queue_and_the_kv_cache_of_the_engine(watching, ser
 
 
 @pytest.fixture
-def with_adapters(served, category):
-    """The service, where its model has LoRA adapters."""
-    if next(iter(category.MODELS.values())).lora_config is None:
-        pytest.skip("the models of this service have no adapters")
+def with_adapters(served):
+    """A service whose model has LoRA adapters."""
     return served
 
 
@@ -384,9 +373,9 @@ def test_adapter_that_cannot_be_served_is_a_400_that_says_why_and_harms_no_other
     assert ask_at_once(with_adapters, [base, f"{base}:london"]) == [(base, "Paris"), (f"{base}:london", "London")]
 
 
-def test_second_run_on_the_same_port_names_the_first(once, served, scripts):
+def test_second_run_on_the_same_port_names_the_first(once, served, checkout):
     port = served.url.rpartition(":")[2]
-    second = scripts("dev", served.service.name, "--port", port)
+    second = checkout.run("dev", served.service.name, "--port", port)
     assert second.returncode == 2
     assert f"Port {port} is taken by process" in second.stderr
     assert "--port" in second.stderr
@@ -450,8 +439,8 @@ def test_limits_are_kept(keyed, served):
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "tokens")
 
 
-def test_probe_without_a_key_is_told_what_to_do(keyed, served, scripts):
-    probe = scripts("probe", served.service.name, "--url", served.url, SERVICE_API_KEY="")
+def test_probe_without_a_key_is_told_what_to_do(keyed, served, checkout):
+    probe = checkout.run("probe", served.service.name, "--url", served.url, SERVICE_API_KEY="")
     assert probe.returncode == 2
     assert "answers 401" in probe.stderr
     assert "export SERVICE_API_KEY=" in probe.stderr
@@ -464,11 +453,11 @@ def test_logs_have_the_names_of_keys_and_no_key(keyed, served, api_keys):
     assert not [name for name, key in api_keys.by_name.items() if key in logs + served.printed]
 
 
-def test_service_heals_when_its_engine_is_killed(keyed, served, scripts, processes):
+def test_service_heals_when_its_engine_is_killed(keyed, served, checkout, processes):
     (engine,) = engines(processes())
     engine.kill()
     deadline = time.monotonic() + 300
-    while (probe := scripts("probe", served.service.name, "--url", served.url)).returncode:
+    while (probe := checkout.run("probe", served.service.name, "--url", served.url)).returncode:
         assert time.monotonic() < deadline, probe.stdout + probe.stderr
         time.sleep(2)
     assert keyed("day").status_code == 429, "what a key has spent outlives the replica"
@@ -481,10 +470,8 @@ def test_alert_told_of_the_engine_that_was_killed(once, watching):
 
 @pytest.fixture
 def several(served) -> list[str]:
-    """The models of the service, where it serves several at once."""
-    if len(models(served.service)) < 2:
-        pytest.skip("this service serves one model")
-    return models(served.service)
+    """The models of a service that serves several at once."""
+    return served.models
 
 
 def test_a_killed_engine_leaves_the_other_models_alone_and_comes_back(served, several, processes):
@@ -535,15 +522,8 @@ class Asking:
                 self.answers.append(Answer(0, error=repr(error)))
 
 
-def test_stop_ends_every_process_of_the_run(served, scripts, processes):
-    ours = processes()
-    assert len(ours) > 5, "Ray, HAProxy and vLLM run as processes of their own"
-    stopped = scripts("dev", "--stop")
-    assert stopped.returncode == 0
-    assert f"Stopped {served.service.name} on {served.url}" in stopped.stdout
-    _, alive = psutil.wait_procs(ours, timeout=20)
-    assert alive == []
-    assert "Nothing to stop" in scripts("dev", "--stop").stdout
+def test_stop_ends_every_process_of_the_run(served, checkout, processes):
+    check_stop_ends_all(served, checkout.run, processes)
 
 
 def engines(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from ops.project.catalogue import find
-from tests.e2e.conftest import Served, check_probe_passes, serving
+from ops.project.catalogue import Service
+from tests import project
+from tests.running import Served, check_probe_passes, serving
+
+SERVICE = Service(project.SERVICES / "large_size_llm")
 
 
 @pytest.fixture(scope="module")
-def disaggregated(scripts) -> Iterator[Served]:
-    with serving(scripts, find("large-size-llm"), "--set", "layout=prefill-decode") as running:
+def disaggregated(checkout) -> Iterator[Served]:
+    with serving(checkout.run, SERVICE, "--set", "layout=prefill-decode") as running:
         yield running
 
 
-def test_probe_passes(disaggregated, scripts):
-    check_probe_passes(disaggregated, scripts)
+def test_probe_passes(disaggregated, checkout):
+    check_probe_passes(disaggregated, checkout.run)
 
 
 def test_decode_fetched_the_kv_caches_of_the_prompts(disaggregated):

@@ -14,6 +14,7 @@ from rehearsal.stage import Stage
 from tests.commands import (
     AT_A_TIME,
     AT_ONCE,
+    FOLDER,
     LIKE_A_TERMINAL,
     ROLLOUT,
     SERVICE,
@@ -139,7 +140,7 @@ def test_a_secret_that_is_not_there_stops_a_deploy(staged, control_plane, name):
 
 def test_errors_stop_a_deploy_unless_each_is_named_and_warnings_do_not(staged, control_plane, name):
     before = control_plane.applies()
-    folder = staged.repository / "services" / "small_size_llm"
+    folder = staged.repository / "services" / FOLDER
     serve, yaml, slo = (folder / file for file in ("serve.py", "service.yaml", "slo.yaml"))
     written = {file: file.read_text() for file in (serve, yaml, slo)}
     serve.write_text(written[serve].replace("TOOLS = dict(", "TOOLS = dict(temperature=0, "))

@@ -1,18 +1,10 @@
 """A rehearsal, as a user runs it: three engines started one after the other, and nothing faked above the API."""
 
 import re
-import subprocess
 
 
-def test_rehearsal_of_a_service_comes_out_as_it_should(root, environment, left):
-    played = subprocess.run(
-        [root / "scripts/rehearse", "small-size-llm"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=False,
-    )
+def test_rehearsal_of_a_service_comes_out_as_it_should(checkout, left):
+    played = checkout.run("rehearse", "small-size-llm")
     assert played.returncode == 0, played.stdout + played.stderr[-5000:]
     lines = played.stdout.splitlines()
     held = next(int(line.removeprefix("streams held open: ")) for line in lines if line.startswith("streams held"))

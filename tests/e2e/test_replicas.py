@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from ops.local import preflight
-from services.large_size_llm import serve as large
-from services.medium_size_llm import serve as medium
-from services.small_size_llm import serve as small
+from tests.fixtures.services.large_size_llm import serve as large
+from tests.fixtures.services.medium_size_llm import serve as medium
+from tests.fixtures.services.small_size_llm import serve as small
 
 RAY_ON_CPUS = Path(__file__).parent / "ray_executor_on_cpus"
 

@@ -75,8 +75,9 @@ def roll_out_and_die(staged: Stage, name: str, state: str, *words: str) -> None:
     """Run a rollout that kills itself as soon as its journal has come to a state."""
     kill = f"""
 import os, signal, sys
-from ops import cli, journal
-from ops.rollout import rollout
+from ops.commands.rollout import rollout
+from ops.console import cli
+from ops.rollouts import journal
 
 write = journal.Journal.write
 

@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from ops.project import probe_file
-from ops.project.catalogue import find
+from ops.project.catalogue import Service
 from serving.routing.choice import DEFAULT_SESSION_HEADER, FORWARD_BODY
-from tests.e2e.conftest import Served, check_probe_passes, serving
+from tests import project
+from tests.running import Served, check_probe_passes, serving
 
-SERVICE = find("reasoning-llm")
+SERVICE = Service(project.SERVICES / "reasoning_llm")
 MODEL = probe_file.load(SERVICE.probe_file).model
 ANSWERED = re.compile(r"POST /v1/chat/completions 200")
 TOGETHER, APART = 6, 20  # of 20 sessions, all go to one of two replicas once in half a million runs
@@ -51,15 +52,15 @@ class Routed:
 
 
 @pytest.fixture(scope="module", params=["session", "prefix"])
-def routed(request, scripts) -> Iterator[Routed]:
+def routed(request, checkout) -> Iterator[Routed]:
     passed_on = {FORWARD_BODY: "1"} if request.param == "prefix" else {}
     words = ("--replicas", "2", "--set", f"routing={request.param}")
-    with serving(scripts, SERVICE, *words, **passed_on) as running:
+    with serving(checkout.run, SERVICE, *words, **passed_on) as running:
         yield Routed(request.param, running)
 
 
-def test_probe_passes(routed, scripts):
-    check_probe_passes(routed.served, scripts)
+def test_probe_passes(routed, checkout):
+    check_probe_passes(routed.served, checkout.run)
 
 
 def test_what_belongs_together_is_answered_by_one_replica(routed):

@@ -198,11 +198,10 @@ def test_routing_goes_on_when_the_actor_with_the_prompts_is_lost(stub):
 @pytest.mark.parametrize(
     "routing", [{}, {"request_router_config": router_config("session", {})}], ids=["left out", "session"]
 )
-def test_a_request_brings_a_service_back_from_zero_replicas(stub, root, routing):
+def test_a_request_brings_a_service_back_from_zero_replicas(stub, checkout, routing):
     stub.deploy(autoscaling_config=TO_ZERO, **routing)
     assert stub.ask().is_success, "it waits at Serve's own proxy, which asks for a replica"
     stub.wait_for(lambda: stub.replicas() == 0)
-    warm = [sys.executable, "-m", "ops.commands.warm", "small-size-llm", "--url", f"http://127.0.0.1:{stub.port}"]
-    woken = subprocess.run(warm, cwd=root, capture_output=True, text=True, check=False, timeout=120)
+    woken = checkout.run("warm", "small-size-llm", "--url", f"http://127.0.0.1:{stub.port}")
     assert woken.returncode == 0, woken.stderr
     assert "generated a token" in woken.stdout

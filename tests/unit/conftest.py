@@ -6,11 +6,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ops.project import catalogue
+from ops.project.builder import import_application
+from ops.project.catalogue import Service
 from tests.project import CHECKED, FIXTURES, ROOT, RUN, assemble
 
 HERE = Path(__file__).parent
@@ -22,11 +25,12 @@ catalogue.SERVICES = PROJECT / "services"
 sys.path.insert(0, str(FIXTURES))  # for `import services.small_size_llm.serve`
 
 opened: list[str] = []
-"""Files of the user's services that were opened, and folders that were listed."""
+"""Files of the user's services that were opened, and folders that were searched."""
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | os.PathLike):
+    """Not of os.listdir: an import of `services.x` lists every `services` of sys.path, and takes the first x."""
+    if event in ("open", "os.scandir") and isinstance(arguments[0], str | os.PathLike):
         path = os.path.abspath(arguments[0])  # noqa: PTH100 (pathlib is slow, and this hears of every file)
         if f"{path}{os.sep}".startswith(SERVICES_OF_THE_USER):
             opened.append(path)
@@ -41,6 +45,19 @@ def user_owns_services() -> Iterator[None]:
     yield
     seen, opened[:] = list(opened), []
     assert seen == [], "tests/unit must not depend on services/: take those of tests/fixtures, by `project` or `copied`"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `service` runs once for each service there is."""
+    if "service" in metafunc.fixturenames:
+        services = catalogue.services()
+        metafunc.parametrize("service", services, ids=lambda service: service.name, scope="module")
+
+
+@pytest.fixture(scope="module")
+def category(service: Service) -> ModuleType:
+    """The serve.py of the service."""
+    return import_application(service)[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

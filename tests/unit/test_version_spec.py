@@ -8,7 +8,6 @@ import pytest
 
 from ops.cloud import anyscale_cli, upload, version_spec
 from ops.cloud.service_state import Target, Version
-from ops.console import options
 from ops.console.cli import CommandError
 
 TARGET = Target("my-llm", cloud="staging")
@@ -88,17 +87,6 @@ def test_what_the_cli_prints_is_shown_without_secrets(text, gone, kept):
     shown = anyscale_cli.redacted(text, ["hf_secret", ""])
     assert gone not in shown
     assert kept in shown
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("1.5min", 90), ("2 h", 7200)])
-def test_durations(text, seconds):
-    assert options.seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["60", "s", "60sec", "-1s", ""])
-def test_durations_without_a_unit_are_refused(text):
-    with pytest.raises(CommandError, match="Write it with its unit"):
-        options.seconds(text)
 
 
 def test_version_names_say_which_commit(root: Path):

@@ -42,7 +42,7 @@ def test_actions_are_pinned_to_a_commit(file):
 def test_only_our_scripts_are_run():
     for run in RUNS:
         assert len(run.strip().splitlines()) == 1
-        assert re.match(r"(exec )?scripts/\w+", run)
+        assert re.match(r"(exec )?(scripts/\w+|\.ci/run)", run)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,15 @@
+import pytest
+
+from ops.console import durations
+from ops.console.cli import CommandError
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("1.5min", 90), ("2 h", 7200)])
+def test_durations(text, seconds):
+    assert durations.seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["60", "s", "60sec", "-1s", ""])
+def test_durations_without_a_unit_are_refused(text):
+    with pytest.raises(CommandError, match="Write it with its unit"):
+        durations.seconds(text)
