@@ -17,26 +17,30 @@ class Watch:
 
     processes: list[subprocess.Popen] = field(default_factory=list)
     folder: Path | None = None
+    rules: str = ""
+    """The rule file of the service's alerts."""
     where: str = ""
     """Their addresses, for the person who started the run."""
 
-    def get_ready(self, waiting_for: Callable[[str], None]) -> None:
-        """Fetch Prometheus where it is missing: before minutes are spent on the start of an engine.
+    def get_ready(self, service: Service, waiting_for: Callable[[str], None]) -> None:
+        """Make the alerts, and fetch Prometheus where it is missing: before the engine takes minutes to start.
 
         Raises:
-            CommandError: it cannot be had.
+            CommandError: the SLO file of the service is missing or wrong, or Prometheus cannot be fetched.
         """
+        self.rules = alerts.text(service)
         prometheus.get(waiting_for)
 
-    def start(self, service: Service) -> None:
-        """Start them for the Ray node of this process.
+    def start(self) -> None:
+        """Start them for the Ray nodes of this process's cluster.
 
         Raises:
             CommandError: Prometheus did not start.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="llm-monitoring-"))
-        targets, rules, tools = ray_targets(), alerts.file_of(service.name), prometheus.get()
-        server, process = prometheus.start(targets, [rules] if rules.is_file() else [], self.folder, tools)
+        targets, rules, tools = ray_targets(), self.folder / "alerts.yaml", prometheus.get()
+        rules.write_text(self.rules)
+        server, process = prometheus.start(targets, [rules], self.folder, tools)
         self.processes.append(process)
         lines = [f"Prometheus:    {server.url} asks {', '.join(targets)} every {prometheus.SCRAPE_INTERVAL}"]
         if not tools.has_pages:
