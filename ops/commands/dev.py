@@ -148,12 +148,12 @@ def run_here(asked: Asked) -> None:
         stop_on_signals()
         with Progress() as progress:
             if asked.monitoring:
-                watch.get_ready(progress.waiting_for)
+                watch.get_ready(service, progress.waiting_for)
             models, logs = start(service, args, asked.port, asked.replicas, progress)
             for model_id in models:
                 wait_for_token(url, model_id, progress)
             if asked.monitoring:
-                watch.start(service)
+                watch.start()
         print_ready(service, url, models, args, progress.seconds(), logs)
         if asked.monitoring:
             out.print(watch.where, markup=False)

@@ -1,42 +1,52 @@
-"""scripts/monitoring: write the alert rules and the dashboard, which are made from the SLO files and ops/monitoring."""
+"""scripts/monitoring: write the alert rules of services, which are made from their SLO files."""
 
-from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ops.console import cli
-from ops.console.cli import out
-from ops.monitoring import alerts, dashboard
-from ops.project import catalogue, slo
-from ops.project.catalogue import ROOT
+from ops.console.cli import CommandError, out
+from ops.monitoring import alerts
+from ops.project import catalogue
+from ops.project.catalogue import ROOT, Service
+
+FOLDER = ROOT / "alerts"
+"""Git ignores it: the files are made again from the SLO files whenever they are needed."""
 
 
-def monitoring() -> None:
-    """Write alerts/SERVICE.yaml for each service, and docs/dashboard.json.
+def monitoring(
+    services: Annotated[list[str] | None, typer.Argument(help="Such as small-size-llm; default: all.")] = None,
+) -> None:
+    """Write the alert rules of services, for Prometheus, to alerts/SERVICE.yaml.
 
-    Run it after a change of an SLO file. Example: scripts/monitoring
+    Exit status: 0 they are written, 2 an SLO file is missing or wrong, and nothing was written.
+
+    Example: scripts/monitoring small-size-llm
     """
-    changed = [file for file, text in files().items() if write(file, text)]
-    for file in changed:
+    chosen = [catalogue.find(name) for name in services] if services else catalogue.services()
+    FOLDER.mkdir(exist_ok=True)
+    for service, text in texts(chosen).items():
+        file = FOLDER / f"{service.name}.yaml"
+        file.write_text(text)
         out.print(f"Wrote {file.relative_to(ROOT)}.")
-    if not changed:
-        out.print("All files are up to date.")
+    out.print("Load them: rule_files in prometheus.yml, or import them into Grafana as docs/monitoring.md says.")
 
 
-def files() -> dict[Path, str]:
-    """What the files are to hold."""
-    rules = {
-        alerts.file_of(service.name): alerts.text(service, slo.load(service.slo_file))
-        for service in catalogue.services()
-    }
-    return rules | {dashboard.FILE: dashboard.text()}
+def texts(services: list[Service]) -> dict[Service, str]:
+    """The rule file of each service.
 
-
-def write(file: Path, text: str) -> bool:
-    """Whether the file was changed."""
-    if file.is_file() and file.read_text() == text:
-        return False
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(text)
-    return True
+    Raises:
+        CommandError: there is no service, or an SLO file is missing or wrong; the message names each fault.
+    """
+    made, faults = {}, []
+    for service in services:
+        try:
+            made[service] = alerts.text(service)
+        except CommandError as error:
+            faults.append(str(error))
+    if faults or not services:
+        raise CommandError("\n".join(faults) or "There is no service in services/. Make one: scripts/new")
+    return made
 
 
 if __name__ == "__main__":

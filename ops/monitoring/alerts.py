@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from ops.console.cli import CommandError
 from ops.monitoring.promql import INTER_TOKEN, TPOT, TTFT, Scope
-from ops.project.catalogue import ROOT, Service
-from ops.project.slo import Objectives, Slo
+from ops.project import slo
+from ops.project.catalogue import Service
+from ops.project.slo import Objectives
 
-FOLDER = Path("alerts")
 RUNBOOK = "docs/monitoring.md"
 
 FEWEST = 20
@@ -43,18 +43,31 @@ class Alert:
         }
 
 
-def file_of(service: str, root: Path = ROOT) -> Path:
-    return root / FOLDER / f"{service}.yaml"
+def of_service(service: Service) -> list[Alert]:
+    """The alerts of a service, made from its SLO.
+
+    Raises:
+        CommandError: its slo.yaml is not there, or is not an SLO file; the message names each fault.
+    """
+    return list(alerts(service.application["name"], slo.load(service.slo_file).objectives))
 
 
-def text(service: Service, slo: Slo) -> str:
-    """The rule file of a service, as it is to be in the repository."""
-    application = service.application["name"]
-    rules = [alert.rule(service.name) for alert in alerts(application, slo.objectives)]
+def text(service: Service) -> str:
+    """The Prometheus rule file of a service. Raises CommandError, as `of_service` does."""
+    rules = [alert.rule(service.name) for alert in of_service(service)]
     head = f"# Made by scripts/monitoring from services/{service.folder.name}/slo.yaml.\n"
     return head + yaml.dump(
         {"groups": [{"name": service.name, "rules": rules}]}, Dumper=Dumper, sort_keys=False, width=10_000
     )
+
+
+def in_a_plan(service: Service) -> str:
+    """What the plan of a deploy says of the alerts: how many there are, and how to get them."""
+    try:
+        count = len(of_service(service))
+    except CommandError as error:
+        return f"none. {error}"
+    return f"{count} rules from slo.yaml; write them: scripts/monitoring {service.name}"
 
 
 class Dumper(yaml.SafeDumper):
@@ -113,20 +126,20 @@ def latencies(scope: Scope, objectives: Objectives) -> Iterator[Alert]:
 
 
 def errors(scope: Scope, objectives: Objectives) -> Iterator[Alert]:
-    told = "{{ $value | humanizePercentage }} of the requests fail"
+    failing = "{{ $value | humanizePercentage }} of the requests fail"
     yield Alert(
         name="LLMErrors",
         expression=f"{scope.error_share} > {objectives.errors:g}",
         lasting="5m",
         severity="ticket",
-        summary=f"{told}, and the SLO allows {objectives.errors * 100:g}%. See which status it is, and read the log.",
+        summary=f"{failing}, and the SLO allows {objectives.errors * 100:g}%. See which status, and read the log.",
     )
     yield Alert(
         name="LLMManyErrors",
         expression=f"{scope.error_share} > {max(ERRORS_TO_WAKE_FOR, objectives.errors):g}",
         lasting="2m",
         severity="page",
-        summary=f"{told}. If a version was rolled out: scripts/rollback. Else read the log.",
+        summary=f"{failing}. If a version was rolled out: scripts/rollback. Else read the log.",
     )
 
 
@@ -194,8 +207,8 @@ def no_metrics(scope: Scope) -> Iterator[Alert]:
         expression=f"absent({scope.serve('application_status')})",
         lasting="10m",
         severity="page",
-        summary="Nothing is measured of this service: its cluster is gone, or nobody scrapes it, and no other alert of "
-        "it can fire. Look whether it answers.",
+        summary="There are no metrics for this service: its cluster is gone, or nothing scrapes it. No other alert "
+        "of it can fire. Check whether it answers.",
     )
     answered = scope.increase(scope.serve("num_http_requests_total", 'method="POST"', 'status_code="200"'))
     yield Alert(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.monitoring import alerts, prometheus
-from ops.project import slo
 from ops.project.catalogue import Service
 
 
@@ -18,27 +17,30 @@ class Watch:
 
     processes: list[subprocess.Popen] = field(default_factory=list)
     folder: Path | None = None
+    rules: str = ""
+    """The rule file of the service's alerts."""
     where: str = ""
     """Their addresses, for the person who started the run."""
 
-    def get_ready(self, waiting_for: Callable[[str], None]) -> None:
-        """Fetch Prometheus where it is missing: before minutes are spent on the start of an engine.
+    def get_ready(self, service: Service, waiting_for: Callable[[str], None]) -> None:
+        """Make the alerts, and fetch Prometheus where it is missing: before the engine takes minutes to start.
 
         Raises:
-            CommandError: it cannot be had.
+            CommandError: the SLO file of the service is missing or wrong, or Prometheus cannot be fetched.
         """
+        self.rules = alerts.text(service)
         prometheus.get(waiting_for)
 
-    def start(self, service: Service) -> None:
-        """Start them for the Ray node of this process.
+    def start(self) -> None:
+        """Start them for the Ray nodes of this process's cluster.
 
         Raises:
             CommandError: Prometheus did not start.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="llm-monitoring-"))
-        targets, tools = ray_targets(), prometheus.get()
-        rules = [self.write_rules(service)] if service.slo_file.is_file() else []
-        server, process = prometheus.start(targets, rules, self.folder, tools)
+        targets, rules, tools = ray_targets(), self.folder / "alerts.yaml", prometheus.get()
+        rules.write_text(self.rules)
+        server, process = prometheus.start(targets, [rules], self.folder, tools)
         self.processes.append(process)
         lines = [f"Prometheus:    {server.url} asks {', '.join(targets)} every {prometheus.SCRAPE_INTERVAL}"]
         if not tools.has_pages:
@@ -47,12 +49,6 @@ class Watch:
             )
         lines.append(f"Grafana:       {self.start_grafana(server.url)}")
         self.where = "\n".join(lines)
-
-    def write_rules(self, service: Service) -> Path:
-        """The file of its alert rules, made from its SLO file."""
-        file = self.folder / f"{service.name}.yaml"
-        file.write_text(alerts.text(service, slo.load(service.slo_file)))
-        return file
 
     def start_grafana(self, prometheus_url: str) -> str:
         """Its address, or how to get it."""

@@ -1,6 +1,10 @@
-"""The Grafana dashboard of all services: what it shows, and its JSON."""
+"""The Grafana dashboard of all services: what it shows, and its JSON.
+
+`python -m ops.monitoring.dashboard` writes docs/dashboard.json again after a change of this module.
+"""
 
 import itertools
+import json
 from dataclasses import dataclass, field
 
 from grafana_foundation_sdk.builders import common, timeseries
@@ -221,15 +225,19 @@ ROWS = [
 
 
 def text() -> str:
-    """The dashboard, as it is to be in the repository."""
-    return JSONEncoder(sort_keys=True, indent=2).encode(dashboard().build()) + "\n"
+    """The content of the file. Its first key is the description, which says what made it."""
+    content = json.loads(JSONEncoder(sort_keys=True).encode(dashboard().build()))
+    return json.dumps({"description": content.pop("description")} | content, indent=2) + "\n"
 
 
 def dashboard() -> build.Dashboard:
     built = (
         build.Dashboard("LLM services")
         .uid(UID)
-        .description("Ray Serve LLM services: latency, load, replicas and machines. docs/monitoring.md explains it.")
+        .description(
+            "Made by `python -m ops.monitoring.dashboard`: change that module, not this file. Ray Serve LLM services: "
+            "latency, load, replicas and machines. docs/monitoring.md explains it."
+        )
         .tags(["ray", "vllm"])
         .time("now-1h", "now")
         .refresh("30s")
@@ -277,3 +285,8 @@ def drawn(panel: Panel) -> timeseries.Panel:
     for legend, expression in panel.queries.items():
         made.with_target(query.Dataquery().expr(expression).legend_format(legend).range())
     return made
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
+    print(f"Wrote {FILE.relative_to(ROOT)}.")

@@ -7,7 +7,8 @@ from ops.cloud.service_state import ServiceState
 from ops.cloud.target import again
 from ops.cloud.version_spec import Previous, VersionSpec
 from ops.console.cli import CommandError
-from ops.project.catalogue import Service
+from ops.monitoring import alerts
+from ops.project.catalogue import Service, find
 from ops.rollouts.journal import Plan
 
 GONE = "TERMINATED"
@@ -70,6 +71,7 @@ def text(plan: Plan, new: VersionSpec, running: ServiceState | None) -> str:
         "updates": f"{running.primary.name}, {running.state}" if plan.previous else "nothing: it starts a new service",
         "goes back to": plan.previous.version if plan.previous else "nothing: there is no version before",
     }
+    lines["alerts"] = alerts.in_a_plan(find(plan.service))
     if len(plan.steps) > 1:
         lines["steps"] = f"{', '.join(f'{step}%' for step in plan.steps)}, {plan.bake_s:g} s each, judged by {plan.slo}"
     return "\n".join(f"{name:>12}  {value}" for name, value in lines.items())

@@ -16,6 +16,7 @@ from ops.local.cluster_env import cluster_env
 from rehearsal.control_plane.process_spec import Report, Spec
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+TOOLS = ("laptop", "ops", "rehearsal")
 STOP_TIMEOUT_S = 60  # guess: stopping Ray takes up to 10 s on an idle machine
 
 
@@ -30,7 +31,7 @@ class VersionProcess:
             application: an entry of `applications`, as in a service.yaml.
             env_vars: those of the service.
         """
-        tree = folder / "tree"
+        tree, tools = folder / "tree", link_tools(folder / "tools")
         self.log = folder / "log"
         self.port = preflight.free_port()
         self._report_file = folder / "report.json"
@@ -48,7 +49,7 @@ class VersionProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "rehearsal.control_plane.run_version", spec_file],
                 cwd=tree,
-                env=environment(env_vars, tree),
+                env=environment(env_vars, tree, tools),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -85,11 +86,23 @@ class VersionProcess:
         return True
 
 
-def environment(env_vars: dict[str, str], tree: Path) -> dict[str, str]:
-    """The environment of a version's process: the tree's modules come first, then those of this checkout."""
+def link_tools(folder: Path) -> Path:
+    """Make a folder with what serves a version here and is in no package: the laptop profile and our own modules.
+
+    The checkout itself would not do. `services` and `serving` are namespace packages: Python would take a module that
+    is missing in the package from there, and a version would run here that fails on Anyscale.
+    """
+    folder.mkdir()
+    for name in TOOLS:
+        (folder / name).symlink_to(CHECKOUT / name)
+    return folder
+
+
+def environment(env_vars: dict[str, str], tree: Path, tools: Path) -> dict[str, str]:
+    """The environment of a version's process: it imports from the package, and from `tools` what is not in there."""
     env = os.environ | cluster_env(env_vars, tree)
     env.pop("RAY_ADDRESS", None)  # a cluster of its own
-    env["PYTHONPATH"] = os.pathsep.join([str(tree), str(CHECKOUT)])
+    env["PYTHONPATH"] = os.pathsep.join([str(tree), str(tools)])
     return env
 
 

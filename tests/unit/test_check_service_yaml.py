@@ -203,7 +203,7 @@ REFUSED = [
     Fault("market", YAML, "ON_DEMAND", "on_demand", "refused-value"),
     Fault("renamed", YAML, GROUP, "      physical_resources: {CPU: 8, memory: 32Gi}", "refused-value"),
     Fault("resources", YAML, GROUP, "      required_resources: {CPU: 8}", "refused-value"),
-    Fault("excludes", YAML, "  - tests\n", "  - 5\n", "refused-value", "excludes:"),
+    Fault("excludes", YAML, "  - /tests\n", "  - 5\n", "refused-value", "excludes:"),
     Fault("port", YAML, BEFORE_WORKING_DIR, "http_options:\n  port: 80\nworking_dir: .\n", "refused-value", "port: 80"),
     Fault("proxies", YAML, "working_dir: .", "proxy_location: Everywhere", "refused-value"),
     Fault(

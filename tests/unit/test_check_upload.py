@@ -32,13 +32,13 @@ def write(root: Path, name: str, text: str = "", size_bytes: int = 0) -> None:
     ("name", "text", "size_bytes", "check", "line"),
     [
         ("prod.env", "HF_HOME=/x", 0, "dotenv-in-upload", 1),
-        (".env.production", "HF_HOME=/x", 0, "dotenv-in-upload", 1),
+        ("data/.env.production", "HF_HOME=/x", 0, "dotenv-in-upload", 1),
         ("serving/.env.local", "HF_HOME=/x", 0, "dotenv-in-upload", 1),
         ("deploy.sh", f"set -e\nexport GH_TOKEN={TOKEN}\n", 0, "secret-in-file", 2),
-        ("notes.md", "Anyscale: aph0_" + "Kx7Rq2Zp9Xw4Lm8Vt6Bn3Yc5D\n", 0, "secret-in-file", 1),
+        ("notes.txt", "Anyscale: aph0_" + "Kx7Rq2Zp9Xw4Lm8Vt6Bn3Yc5D\n", 0, "secret-in-file", 1),
         ("keys/id_rsa", "-----BEGIN OPENSSH PRIVATE" + " KEY-----\n", 0, "secret-in-file", 1),
         ("env/pyvenv.cfg", "home = /usr/bin\n", 0, "venv-in-upload", 1),
-        ("laptop/model.safetensors", "", 5_000_000, "large-file-in-upload", 1),
+        ("models/model.safetensors", "", 5_000_000, "large-file-in-upload", 1),
         ("model.gguf", "", 5_000_000, "large-file-in-upload", 1),
         ("traffic.jsonl", "", 200 * 2**20, "large-file-in-upload", 1),
     ],
@@ -55,6 +55,8 @@ def test_what_should_not_be_uploaded_is_told(name, text, size_bytes, check, line
     [
         (".env", f"GH_TOKEN={TOKEN}"),
         ("tests/test_x.py", f"TOKEN = '{TOKEN}'"),
+        ("notes.md", TOKEN),
+        (".env.production", f"GH_TOKEN={TOKEN}"),
         (".venv/pyvenv.cfg", "home = /usr/bin"),
         ("venv/pyvenv.cfg", "home = /usr/bin"),
         ("serving/__pycache__/app.cpython-311.pyc", TOKEN),
@@ -70,7 +72,7 @@ def test_what_is_excluded_is_not_told(name, text, copied):
     ("name", "text"),
     [
         (".env.example", "HF_TOKEN="),
-        ("docs/tokens.md", "Tokens look like ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx."),
+        ("texts/tokens.md", "Tokens look like ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx."),
         ("image.bin", f"\0{TOKEN}"),
     ],
 )
@@ -98,8 +100,10 @@ def test_a_large_upload_names_where_it_comes_from(copied):
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ("  - tests\n", "  - services\n", "excludes:"),
-        ("  - tests\n", "  - '*.py'\n", "excludes:"),
+        ("  - /tests\n", "  - services\n", "excludes:"),
+        ("  - /tests\n", "  - /serving\n", "excludes:"),
+        ("  - /tests\n", "  - '*.py'\n", "excludes:"),
+        ("  - /tests\n", "  - chat_templates\n", "excludes:"),
         ("working_dir: .\n", "", "# Deploy it"),
     ],
 )
@@ -116,11 +120,18 @@ def test_code_that_would_not_be_uploaded(old, new, line, copied):
         ("working_dir: .", "working_dir: s3://bucket/code.zip"),
         ("working_dir: .", "working_dir: src"),
         ("working_dir: .", "working_dir: 5"),
-        ("  - tests\n", "  - 5\n"),
+        ("  - /tests\n", "  - 5\n"),
     ],
 )
 def test_what_is_not_uploaded_or_told_elsewhere_is_no_finding(old, new, copied):
     change(copied, YAML, old, new)
+    assert findings(copied) == []
+
+
+def test_code_that_does_not_import_the_runtime_needs_none_of_it(copied):
+    (copied / "own.py").write_text("app = None\n")
+    change(copied, YAML, "services.small_size_llm.serve:app", "own:app")
+    change(copied, YAML, "  - /tests\n", "  - /serving\n")
     assert findings(copied) == []
 
 

@@ -1,5 +1,6 @@
 """What a deploy would upload as working directory: nothing secret, nothing large, and the code that is served."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ LARGEST_BYTES = 100 * 1024 * 1024
 """The limit for all other files together. Guess: the SDK has no limit; it reads the whole into memory, and every
 node of the cluster downloads it before a replica starts."""
 DOTENV_TEMPLATES = (".example", ".sample", ".template")
+RUNTIME_SUFFIXES = (".py", ".jinja")
 WEIGHTS = (".safetensors", ".gguf")
 SLOW = "It is uploaded at every deploy, and every node of the cluster downloads it before a replica starts."
 
@@ -110,17 +112,28 @@ def mebibytes(size_bytes: int) -> str:
 
 
 def code_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
-    """The module of the import path is in the repository, and would not be uploaded."""
-    import_path = files.application.get("import_path")
-    module = import_path.partition(":")[0] if isinstance(import_path, str) else ""
-    source = files.root / f"{module.replace('.', '/')}.py"
-    if module and source.is_file() and source not in paths:
+    """Code that the cluster imports is in the repository, and would not be uploaded."""
+    missing = sorted(set(imported(files)) - set(paths))
+    if missing:
+        others = f" and {len(missing) - 1} more files of code" if len(missing) > 1 else ""
         yield make_finding(
             files,
             registry.CODE_NOT_UPLOADED,
             files.yaml.place("excludes" if files.yaml.get("working_dir") else "working_dir"),
-            what=f"{source.relative_to(files.root)}, which the import path names, would not be uploaded.",
+            what=f"{missing[0].relative_to(files.root)}{others} would not be uploaded.",
         )
+
+
+def imported(files: ServiceFiles) -> list[Path]:
+    """The module of the import path and, where it imports the runtime, all of that; nothing where it is not here."""
+    import_path = files.application.get("import_path")
+    module = import_path.partition(":")[0] if isinstance(import_path, str) else ""
+    source = files.root / f"{module.replace('.', '/')}.py"
+    if not module or not source.is_file():
+        return []
+    uses_runtime = re.search(r"^\s*(from|import) serving\b", source.read_text(), re.MULTILINE)
+    runtime = (files.root / "serving").rglob("*") if uses_runtime else []
+    return [source, *(file for file in runtime if file.suffix in RUNTIME_SUFFIXES)]
 
 
 def keys_left_out(files: ServiceFiles, paths: list[Path]) -> Iterator[Finding]:
