@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class Stage:
 
 
 @contextmanager
-def stage(service: Service, *, reuse: bool = False) -> Iterator[Stage]:
+def stage(service: Service, *, reuse: bool = False) -> Generator[Stage]:
     """A stage, with everything that was started on it stopped at the end.
 
     Args:
