@@ -70,7 +70,7 @@ class Model:
             value = value[key]
         return value
 
-    def place(self, *keys: str) -> Place:
+    def place(self, *keys: str | int) -> Place:
         return self.place_of(*keys)
 
 
