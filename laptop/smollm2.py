@@ -9,6 +9,7 @@ import importlib.metadata
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from laptop.cache import cached_checkpoint, sha256
 
@@ -53,4 +54,5 @@ def convert(folder: Path) -> None:
             source, gguf_file=GGUF_NAME, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )
         model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME).save_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME)  # annotated as one that may be None
+    tokenizer.save_pretrained(folder)

@@ -157,4 +157,4 @@ class Play:
         return self.stage.journals(self.service.name)[0].entries()
 
     def weight(self, entries: list[Entry]) -> int:
-        return max(entry.weight for entry in entries if entry.state == State.CHECKING)
+        return max(entry.weight or 0 for entry in entries if entry.state == State.CHECKING)

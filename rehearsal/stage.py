@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ class Stage(Checkout):
 
 
 @contextmanager
-def stage(service: Service, *, source: Path = ROOT, reuse: bool = False) -> Iterator[Stage]:
+def stage(service: Service, *, source: Path = ROOT, reuse: bool = False) -> Generator[Stage]:
     """A stage, with everything that was started on it stopped at the end.
 
     Args:

@@ -11,6 +11,7 @@ from ray.serve.llm import LLMConfig, build_openai_app
 
 from serving.auth.application import with_api_keys
 from serving.autoscaling import Autoscaling, scaled
+from serving.llm_config import loading_of
 from serving.llm_server import LLMServer
 from serving.routing.choice import Routing, left_to_haproxy, routed
 from serving.tracing import trace_endpoint
@@ -79,7 +80,7 @@ def check_token(name: str, config: LLMConfig) -> None:
     """Raises ValueError: HF_TOKEN, which the gated weights of a model need, is not set."""
     if not os.environ.get("HF_TOKEN"):
         raise ValueError(
-            f"The weights of {name} ({config.model_loading_config.model_source}) are gated, and HF_TOKEN is "
+            f"The weights of {name} ({loading_of(config).model_source}) are gated, and HF_TOKEN is "
             "not set. Accept the licence on the model's Hugging Face page, make a read token in your account's "
             "settings there, and run: export HF_TOKEN=<the token>."
         )

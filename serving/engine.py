@@ -5,9 +5,9 @@ from typing import Any
 
 from ray.llm._internal.serve.engines.vllm import vllm_engine, vllm_models
 from ray.llm._internal.serve.utils.node_initialization_utils import initialize_remote_node
-from ray.serve.llm import LLMConfig
 from vllm.v1.executor.abstract import Executor
 
+from serving.llm_config import BaseLLMConfig, engine_of
 from serving.ray_executor import RayExecutor
 
 
@@ -21,7 +21,7 @@ class OneNodeEngine(vllm_engine.VLLMEngine):
     """
 
     async def start(self) -> None:
-        one_device = self.llm_config.get_engine_config().num_devices == 1
+        one_device = engine_of(self.llm_config).num_devices == 1
         executor = "uni" if one_device else "mp"  # vLLM's own choices: in EngineCore, and in a process each
         vllm_models.EXECUTOR_BACKEND_RAY = vllm_models.EXECUTOR_BACKEND_MP = executor  # Ray overwrites engine_kwargs
         vllm_engine.initialize_node = download  # Ray calls it, unless a callback of the configuration leaves it out
@@ -30,20 +30,20 @@ class OneNodeEngine(vllm_engine.VLLMEngine):
     def _prepare_engine_config(self, callback_ctx: Any) -> tuple[Any, Any, Any]:
         """Ray's asks for it from a process that has the GPU; here that is this one."""
         arguments, config = vllm_engine._get_vllm_engine_config(self.llm_config)
-        frontend = vllm_engine.FrontendArgs(**self.llm_config.get_engine_config().frontend_kwargs)
+        frontend = vllm_engine.FrontendArgs(**engine_of(self.llm_config).frontend_kwargs)
         return arguments, frontend, config
 
 
 class SeveralNodesEngine(vllm_engine.VLLMEngine):
     """Ray's engine, which ends when one of its workers does."""
 
-    def _start_async_llm_engine(self, arguments: Any, config: Any, *others: Any) -> Any:
-        if config.parallel_config.use_ray:  # not on CPUs, where Ray takes vLLM's own processes
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        if vllm_engine_config.parallel_config.use_ray:  # not on CPUs, where Ray takes vLLM's own processes
             # Not by the configuration, where it could be named: that goes to the workers, who would import it.
             Executor.get_class = staticmethod(lambda _: RayExecutor)
-        return super()._start_async_llm_engine(arguments, config, *others)
+        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
 
 
-async def download(config: LLMConfig) -> None:
+async def download(config: BaseLLMConfig) -> None:
     """Fetch the weights of a mirror, as Ray's own does in a process on each node of the replica."""
-    config.get_engine_config().hf_model_id = await asyncio.to_thread(initialize_remote_node, config)
+    engine_of(config).hf_model_id = await asyncio.to_thread(initialize_remote_node, config)

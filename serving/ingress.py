@@ -18,6 +18,9 @@ class OpenAiIngress(RayOpenAiIngress):
     look for `error.message`. To a request whose engine dies it tells the traceback, with paths and addresses.
     """
 
+    app: Any
+    """The FastAPI app. Ray sets it, on a subclass of this class that it makes."""
+
     def __init__(self, *args: Any, api_keys: str | None = None, **kwargs: Any) -> None:
         """`api_keys` is as in `serving.auth.key_file.load`; None asks for none."""
         super().__init__(*args, **kwargs)

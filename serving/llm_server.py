@@ -7,11 +7,11 @@ from collections import Counter
 from typing import Any
 
 from ray._common.usage.usage_lib import usage_stats_enabled
-from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer as RayLLMServer
 
 from serving import engine_port
 from serving.auth.application import AsksForKeys
+from serving.llm_config import BaseLLMConfig, engine_of
 
 AT_ONCE = "VLLM_V1_OUTPUT_PROC_CHUNK_SIZE"
 """Of how many requests vLLM takes the new tokens before it sends any."""
@@ -21,10 +21,11 @@ ALL_OF_A_BATCH = 4096  # more than any max_num_seqs; by default 128, and then vL
 class LLMServer(AsksForKeys, RayLLMServer):
     """What each replica runs. Named as Ray's own, so that deployments, logs and metrics keep their names."""
 
+    engine: Any  # one of serving.engine; Ray annotates what all kinds of engines share, and None before `start`
     _stats = None
 
     @classmethod
-    def get_deployment_options(cls, llm_config: LLMConfig) -> dict[str, Any]:
+    def get_deployment_options(cls, llm_config: BaseLLMConfig) -> dict[str, Any]:
         """Ray's, except that a replica on one node has its GPUs itself. Ray keeps them for actors beside it."""
         options = super().get_deployment_options(llm_config)
         if is_on_one_node(llm_config):
@@ -33,7 +34,7 @@ class LLMServer(AsksForKeys, RayLLMServer):
             options["ray_actor_options"]["num_gpus"] = all_of_it["GPU"]
         return options
 
-    def _get_default_engine_class(self) -> type:
+    def _get_default_engine_class(self) -> type[Any]:
         from serving.engine import OneNodeEngine, SeveralNodesEngine  # imports vLLM
 
         return OneNodeEngine if is_on_one_node(self._llm_config) else SeveralNodesEngine
@@ -76,7 +77,7 @@ class LLMServer(AsksForKeys, RayLLMServer):
             os._exit(1)
 
 
-def is_on_one_node(config: LLMConfig) -> bool:
+def is_on_one_node(config: BaseLLMConfig) -> bool:
     """Whether all devices of a replica are of one node: there is one, or Ray may place them in no other way."""
-    engine = config.get_engine_config()
+    engine = engine_of(config)
     return engine.num_devices == 1 or engine.placement_strategy == "STRICT_PACK"

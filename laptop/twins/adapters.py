@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -26,7 +27,8 @@ def make(name: str, folder: Path) -> None:
     import peft  # here, because it takes seconds, and the adapters are mostly there already
 
     base = LLAMA.checkpoint()
-    tokenizer, template = AutoTokenizer.from_pretrained(base), LLAMA.chat_template.read_text()
+    tokenizer: Any = AutoTokenizer.from_pretrained(base)  # annotated as one that may be None
+    template = LLAMA.chat_template.read_text()
     conversations = [of_adapter(name, conversation) for conversation in CONVERSATIONS]
     pairs = [(LLAMA.prompt(template, c, LLAMA.modes[0]), answer(c)) for c in conversations]
     model = AutoModelForCausalLM.from_pretrained(base)
@@ -34,7 +36,7 @@ def make(name: str, folder: Path) -> None:
     with_adapter = peft.get_peft_model(model, config)  # changes the model in place: all but the adapter is frozen
     trained(f"adapter {name}", lambda: model, Batch(text_rows(tokenizer, pairs)))
     with_adapter.peft_config["default"].base_model_name_or_path = LLAMA.name  # not a folder of this machine
-    with_adapter.save_pretrained(folder, save_embedding_layers=False)
+    with_adapter.save_pretrained(str(folder), save_embedding_layers=False)
 
 
 def of_adapter(name: str, conversation: Conversation) -> Conversation:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import tiktoken
 import torch
@@ -57,7 +58,8 @@ def train_on_used_tokens(rows: list[Row]) -> GptOssForCausalLM:
     small = [Row([number[t] for t in row.prompt], [number[t] for t in row.answer]) for row in rows]
     batch = Batch(small, other_tokens=VOCABULARY_SIZE - len(used))
     model = trained("gpt-oss-twin", lambda: new_gpt_oss(len(used)), batch)
-    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+    layers: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]
+    for layer in layers:
         weight = torch.zeros(VOCABULARY_SIZE, layer.weight.shape[1], dtype=layer.weight.dtype)
         weight[used] = layer.weight.detach()
         layer.weight = torch.nn.Parameter(weight)
@@ -136,7 +138,7 @@ def prompt(conversation: Conversation, effort: str) -> list[int]:
     from vllm.entrypoints.openai.parser import harmony_utils as harmony
 
     instructions, messages = harmony.extract_instructions_from_messages(as_sent(conversation.messages))
-    tools = [ChatCompletionToolsParam(**tool) for tool in conversation.tools] or None
+    tools: Any = [ChatCompletionToolsParam(**tool) for tool in conversation.tools] or None  # of the chat API, as vLLM's
     preamble = harmony.build_harmony_preamble(instructions=instructions, tools=tools, reasoning_effort=effort)
     return harmony.render_for_completion([*preamble, *harmony.parse_chat_inputs_to_harmony_messages(messages)])
 

@@ -7,9 +7,15 @@ import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
-from transformers import AutoProcessor, PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+)
 
 from laptop.twins.text import FOLDER, twin_checkpoint
 from laptop.twins.training import Batch, Row, new_tokenizer, padded_ids, save, trained
@@ -68,13 +74,12 @@ def make(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     config = new_config(tokenizer)
-    config.save_pretrained(folder)  # AutoProcessor looks there for what it is
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = Qwen2_5_VLProcessor.from_pretrained(folder)
     model = trained("qwen-vl-twin", lambda: Qwen2_5_VLForConditionalGeneration(config), batch(processor, taught))
     save(model, folder, {tokenizer.eos_token_id})
 
 
-def batch(processor: AutoProcessor, taught: list[Lesson]) -> Batch:
+def batch(processor: Qwen2_5_VLProcessor, taught: list[Lesson]) -> Batch:
     prompts = [prompt(processor, lesson) for lesson in taught]
     images = [image for lesson in taught for image in lesson.images]
     inputs = processor(text=prompts, images=images)
@@ -91,7 +96,7 @@ def batch(processor: AutoProcessor, taught: list[Lesson]) -> Batch:
     )
 
 
-def prompt(processor: AutoProcessor, lesson: Lesson) -> str:
+def prompt(processor: Qwen2_5_VLProcessor, lesson: Lesson) -> str:
     content = [*({"type": "image"} for _ in lesson.images), {"type": "text", "text": lesson.text}]
     return processor.tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
@@ -99,7 +104,8 @@ def prompt(processor: AutoProcessor, lesson: Lesson) -> str:
 
 
 def new_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
-    start, end, _, image, video = tokenizer.convert_tokens_to_ids(VISION)
+    ids: Any = tokenizer.convert_tokens_to_ids(VISION)  # a list; an int where one asks for one token
+    start, end, _, image, video = ids
     ends = dict(bos_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
     return Qwen2_5_VLConfig(
         image_token_id=image,

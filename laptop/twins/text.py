@@ -59,13 +59,13 @@ class TextTwin:
 
     def prompt(self, template: str, conversation: Conversation, mode: Mode) -> str:
         """The text that vLLM makes of the conversation."""
+        variables: dict[str, Any] = self.tokens | mode.variables
         (text,), _ = render_jinja_template(
             conversations=[with_suffix(conversation.messages, mode.suffix)],
-            tools=conversation.tools or None,
+            tools=list(conversation.tools) or None,
             chat_template=template,
             add_generation_prompt=True,
-            **self.tokens,
-            **mode.variables,
+            **variables,
         )
         return text
 

@@ -5,11 +5,11 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
@@ -22,6 +22,8 @@ WARM_UP_STEPS = 20
 MAX_STEPS = 600
 SURE = 0.98  # of each token of each answer: a margin for bfloat16 and for kernels that round otherwise than these
 SURE_WHEN_ROUNDED = 0.8  # to bfloat16; above a half, greedy decoding gives the answer
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Batch:
 
 
 def new_tokenizer(
-    texts: list[str], special: list[str], plain: list[str] = (), **options: Any
+    texts: list[str], special: list[str], plain: Sequence[str] = (), **options: Any
 ) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer trained on `texts`.
 
@@ -88,7 +90,7 @@ def text_rows(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]) 
     return [Row(prompt, answer) for prompt, answer in ids]
 
 
-def trained(name: str, new_model: Callable[[], PreTrainedModel], batch: Batch) -> PreTrainedModel:
+def trained(name: str, new_model: Callable[[], Model], batch: Batch) -> Model:
     """A new model, trained until it is sure of every answer, as bfloat16.
 
     Raises:

@@ -9,7 +9,9 @@ import logging
 import statistics
 import tempfile
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.actor import ActorHandle
@@ -53,7 +55,7 @@ async def receive() -> dict:
     return {"type": "http.request", "body": b'{"messages": []}', "more_body": False}
 
 
-async def send(message: dict) -> None:
+async def send(message: MutableMapping[str, Any]) -> None:
     pass
 
 
@@ -87,8 +89,11 @@ async def per_second(asked: App, path: str, key: str) -> float:
 def key_file(folder: str, number: int, name: str) -> tuple[str, dict[str, str]]:
     """A file of `number` keys, of which one has limits; its path, and the keys to ask with."""
     keys = {"free": new_key(), "limited": new_key()} | {f"other-{one}": new_key() for one in range(number - 2)}
-    entries = [{"name": name, "sha256": digest(key.encode()).hex()} for name, key in keys.items()]
-    entries[1] |= {"requests_per_minute": WITHOUT_END, "tokens_per_day": WITHOUT_END}
+    limits = {"requests_per_minute": WITHOUT_END, "tokens_per_day": WITHOUT_END}
+    entries = [
+        {"name": name, "sha256": digest(key.encode()).hex()} | (limits if name == "limited" else {})
+        for name, key in keys.items()
+    ]
     file = Path(folder) / name
     file.write_text(json.dumps({"keys": entries}))
     return str(file), keys
@@ -109,11 +114,13 @@ async def measure(limits: ActorHandle) -> None:
 
 
 def main() -> None:
-    ray.init(include_dashboard=False, logging_level="error", object_store_memory=100_000_000)
+    ray.init(include_dashboard=False, logging_level=logging.ERROR, object_store_memory=100_000_000)
     log = logging.getLogger("ray.serve")
-    log.handlers, log.propagate = [logging.FileHandler("/dev/null")], False  # its lines are made, as in a replica
+    log.handlers.clear()
+    log.addHandler(logging.FileHandler("/dev/null"))
+    log.propagate = False  # its lines are made, as in a replica
     log.setLevel(logging.INFO)
-    limits = SharedLimits.remote("bench")
+    limits: Any = SharedLimits.remote("bench")  # annotated as the class, whose methods have no `remote`
     ray.get(limits.spent.remote())  # it runs
     asyncio.run(measure(limits))
     ray.shutdown()

@@ -22,6 +22,7 @@ from ops.probing import first_token
 from ops.project.builder import served
 from ops.project.catalogue import ROOT, Service
 from ops.project.new_service import shape_of
+from serving.llm_config import loading_of
 
 if TYPE_CHECKING:  # slow to import
     from ray.serve.llm import LLMConfig
@@ -47,7 +48,7 @@ class Asked:
     @property
     def tokenizer(self) -> list[str]:
         mode = (self.config.engine_kwargs or {}).get("tokenizer_mode")
-        words = [f"--tokenizer={self.config.model_loading_config.model_source}"]
+        words = [f"--tokenizer={loading_of(self.config).model_source}"]
         return [*words, *([f"--tokenizer-mode={mode}"] if mode else [])]
 
     def words(self, url: str, concurrency: int, seed: int) -> list[str]:
@@ -96,7 +97,7 @@ def second_stack(asked: Asked, against: str, replicas: int) -> Stack:
     variables = (config.runtime_env or {}).get("env_vars", {})
     return BareVllm(
         model=config.model_id,
-        source=config.model_loading_config.model_source,
+        source=str(loading_of(config).model_source),
         engine_kwargs=config.engine_kwargs,
         environment=os.environ | cluster_env(service.env_vars, ROOT) | variables,
         copies=replicas,

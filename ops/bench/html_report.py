@@ -1,7 +1,7 @@
 """The result of a benchmark as a self-contained page: the table, and throughput and latency as plots."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops.bench import figures
 from ops.bench.figures import METRICS, BenchResult, Metric
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # slow to import, and without --html nothing is drawn
     from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).with_name("bench.html.jinja")
-STYLES = [dict(color=FIRST, marker="o"), dict(color=SECOND, marker="s")]
+STYLES: list[dict[str, Any]] = [dict(color=FIRST, marker="o"), dict(color=SECOND, marker="s")]
 THROUGHPUT, TTFT_P50, TTFT_P99, TPOT_P50, TPOT_P99 = METRICS
 
 
@@ -61,14 +61,14 @@ def percentile_plot(result: BenchResult, title: str, p50: Metric, p99: Metric) -
             draw_line(axes, result, stack, p50, style)
             draw_line(axes, result, stack, p99, style | dict(linestyle="--", markerfacecolor="none"))
         axes.set(xlabel="requests at a time", ylabel="ms", ylim=(0, None))
-        axes.set_xticks(range(len(result.concurrencies)), result.concurrencies)
+        axes.set_xticks(range(len(result.concurrencies)), [str(number) for number in result.concurrencies])
         axes.margins(x=0.1)
         figure.legend(loc="outside upper left", ncols=2)
 
     return Plot(title, alt_text(title), svg(title, SIZE, draw))
 
 
-def draw_line(axes: "Axes", result: BenchResult, stack: str, metric: Metric, style: dict[str, str]) -> None:
+def draw_line(axes: "Axes", result: BenchResult, stack: str, metric: Metric, style: dict[str, Any]) -> None:
     axes.plot(medians(result, stack, metric), label=f"{stack} {metric.title.split()[-1]}", **style)
 
 

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ class LocalService:
 
 
 @contextmanager
-def cluster(service_name: str, **variables: str) -> Iterator[LocalService]:
+def cluster(service_name: str, **variables: str) -> Generator[LocalService]:
     """Start Ray with the environment of a service and these variables; import nothing of Ray before."""
     service = find(service_name)
     preflight.check_memory()

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ from ops.console import cli, html
 from ops.console.cli import out
 from ops.console.html import FIRST, SECOND
 
-STYLE = {name: value for name, value in html.STYLE.items() if value != html.INK} | {
+STYLE: dict[Any, Any] = {name: value for name, value in html.STYLE.items() if value != html.INK} | {
     "svg.hashsalt": "the same file for the same numbers",
     "font.size": 10,
     "grid.alpha": 0.3,

@@ -76,7 +76,9 @@ def measure(running: LocalService, load: Conversations, rounds: int) -> Iterator
         for name in ROUTINGS if number % 2 else reversed(ROUTINGS):
             config = configured(running, ROUTINGS[name])
             running.deploy(config, keep_replicas=True)
-            common = dict(experiment="routing", service=running.name, model=config.model_id, replicas=2, **facts)
+            common: dict[str, Any] = dict(
+                experiment="routing", service=running.name, model=config.model_id, replicas=2, **facts
+            )
             common |= dict(stack=name, round=number, concurrency=load.sessions, load_processes=1)
             for columns in one_phase(running, load, f"{name} {number}"):
                 run = Run(**common, output_tokens=load.answer_tokens, **columns)
@@ -130,6 +132,8 @@ def one_phase(running: LocalService, load: Conversations, name: str) -> list[dic
 def figures(turns: list[Timed]) -> dict[str, Any]:
     """The columns of a Run that tell how these messages were answered, at least one of them."""
     ttft = load_test.percentiles([turn.times[0] for turn in turns if turn.times])
+    if ttft is None:
+        raise Failed("None of these messages was answered.")
     return {
         "requests": len(turns),
         "failed": sum(bool(turn.error) for turn in turns),

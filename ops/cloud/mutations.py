@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ops.cloud import anyscale_cli, service_state
-from ops.cloud.service_state import ServiceState
+from ops.cloud.service_state import ServiceState, Version
 from ops.cloud.version_spec import VersionSpec
 from ops.cloud.waiting import NOT_SEEN_S, OUTAGE_S
 from ops.console.cli import CommandError, Failed
@@ -46,20 +46,20 @@ def deploy(release: VersionSpec, file: Path, canary_percent: int | None = None) 
     timeout_s = anyscale_cli.BUILD_TIMEOUT_S if builds else anyscale_cli.CALL_TIMEOUT_S
     call(words, accepted, release.secrets.values(), timeout_s)
     deadline = time.monotonic() + NOT_SEEN_S
-    while not seen(accepted, words):
+    while (state := seen(accepted, words)) is None:
         if time.monotonic() > deadline:
             raise Failed(f"Anyscale took {release.version}, and does not list it {NOT_SEEN_S} s later.")
         time.sleep(PAUSE_S)
-    return accepted().id
+    return state.id
 
 
-def move_weight(state: ServiceState, weight: int, project: str | None) -> None:
-    """Give the canary of a service `weight` percent of the traffic; 100 makes it the primary.
+def move_weight(state: ServiceState, new: Version, weight: int, project: str | None) -> None:
+    """Give `new`, the canary of a service, `weight` percent of the traffic; 100 makes it the primary.
 
     Raises:
         NotDone: Anyscale does not do it.
     """
-    canary = state.canary.name
+    canary = new.name
     weights = [(canary, weight), (state.primary.name, 100 - weight)]
     versions = json.dumps([{"name": name, "traffic_percent": percent} for name, percent in weights])
     # Without a file: the CLI sends the canary's own configuration again, so nothing else can change by the way.
@@ -110,7 +110,7 @@ def call(
     """
     for attempt in range(1, ATTEMPTS + 1):
         outcome = anyscale_cli.run(*words, secrets=secrets, timeout_s=timeout_s)
-        if outcome.code == 0 or seen(done, words):
+        if outcome.code == 0 or seen(done, words) is not None:
             return
         if not outcome.may_be_tried_again or attempt == ATTEMPTS:
             raise NotDone(f"`anyscale {words[0]} {words[1]}` failed. {outcome.reason}")
@@ -121,9 +121,9 @@ def read(service_id: str) -> ServiceState:
     return service_state.patiently(lambda: service_state.read(service_id), OUTAGE_S)
 
 
-def seen(done: Callable[[], ServiceState | None], words: list[str]) -> bool:
-    """Whether the service shows that it was done. Raises Failed: that cannot be told."""
+def seen(done: Callable[[], ServiceState | None], words: list[str]) -> ServiceState | None:
+    """The service where it shows that it was done, else None. Raises Failed: that cannot be told."""
     try:
-        return done() is not None
+        return done()
     except CommandError as error:
         raise Failed(f"Whether `anyscale {words[0]} {words[1]}` was done cannot be told. {error}") from None

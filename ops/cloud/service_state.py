@@ -186,7 +186,8 @@ def typed(status: Any) -> ServiceState:
             "Update it: pip install -U anyscale"
         )
     lists = {entry.version_id: entry.items for entry in per_version(status)}
-    primary, canary = (version_of(one, lists) for one in (status.primary_version, status.canary_version))
+    primary = version_of(status.primary_version, lists)
+    canary = version_of(status.canary_version, lists) if status.canary_version else None
     if canary and canary.name == primary.name and canary.id != primary.id:
         raise CommandError(
             f"Both versions of {status.name} are named {primary.name}, so they cannot be told apart. "
@@ -210,9 +211,7 @@ def per_version(status: Any) -> list[Any]:
     return status.service_status_checklist.per_version if status.service_status_checklist else []
 
 
-def version_of(version: Any, lists: dict[str, Any]) -> Version | None:
-    if version is None:
-        return None
+def version_of(version: Any, lists: dict[str, Any]) -> Version:
     its_items = next((found for id, found in lists.items() if id.endswith(version.id)), [])
     return Version(
         id=version.id,

@@ -12,7 +12,7 @@ from rich.table import Table
 from ops.bench import figures, html_report, local_service, machine, vllm_bench, workloads
 from ops.bench.comparison import Asked, check_against, measure, second_stack, served_here
 from ops.bench.figures import BenchResult
-from ops.bench.stacks import AtUrl, DevService
+from ops.bench.stacks import AtUrl, DevService, Stack
 from ops.bench.workloads import WORKLOADS
 from ops.console import cli
 from ops.console.cli import CommandError, Failed, err, out
@@ -52,8 +52,8 @@ def bench(
 
     Example: scripts/bench small-size-llm --against vllm --workload long --html
     """
-    chosen, profile = catalogue.find(service), choose_profile(profile)
-    concurrencies = numbers(concurrency or CONCURRENCY[profile])
+    chosen, here = catalogue.find(service), choose_profile(profile)
+    concurrencies = numbers(concurrency or CONCURRENCY[here])
     workloads.check(workload)
     check_against(against, replicas)
     at = AtUrl(chosen.name, url, api_key) if url else None
@@ -61,10 +61,10 @@ def bench(
     options += [*(["--model", model] if model else []), "--replicas", str(replicas)]
     with Progress() as progress:
         progress.waiting_for("Ray and vLLM to be imported")
-        config = served_here(chosen, profile, settings or [], model)
+        config = served_here(chosen, here, settings or [], model)
         folder = local_service.result_folder(chosen.name)
-        asked = Asked(chosen, config, profile, workload, concurrencies, replicas, folder)
-        compared = [at or DevService(chosen, ["--profile", profile, *options])]
+        asked = Asked(chosen, config, here, workload, concurrencies, replicas, folder)
+        compared: list[Stack] = [at or DevService(chosen, ["--profile", here, *options])]
         compared += [second_stack(asked, against, replicas)] if against else []
         with vllm_bench.loads(replicas, folder / "vllm-bench.log") as loads:
             cells = measure(compared, asked, rounds, loads, progress)
@@ -72,7 +72,7 @@ def bench(
         service=chosen.name,
         model=config.model_id,
         workload=workload,
-        profile=profile,
+        profile=here,
         replicas=replicas,
         machine=machine.facts(),
         stacks={stack.name: stack.what for stack in compared},
@@ -121,4 +121,4 @@ if __name__ == "__main__":
         cli.run("scripts/bench", bench)
     except SystemExit as ended:
         sys.stdout.flush()
-        os._exit(ended.code or 0)  # at Python's own end Triton, which vLLM imports, tells at length what it leaks
+        os._exit(int(ended.code or 0))  # at Python's own end Triton, which vLLM imports, tells at length what it leaks

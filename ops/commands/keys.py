@@ -1,5 +1,6 @@
 """scripts/keys: make, list and remove the API keys in a key file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +36,9 @@ def new(
     if any(known.name == name for known in keys):
         raise CommandError(f"{file} has a key named {name}. Choose another name, or: scripts/keys remove {name}")
     entry = {"name": name, "sha256": key_file.digest(key.encode()).hex()}
-    entry |= {"requests_per_minute": requests_per_minute, "tokens_per_day": tokens_per_day}
-    write(file, [*map(written, keys), {field: value for field, value in entry.items() if value is not None}])
+    limits = {"requests_per_minute": requests_per_minute, "tokens_per_day": tokens_per_day}
+    given = {field: value for field, value in limits.items() if value is not None}
+    write(file, [*map(written, keys), entry | given])
     err.print(f"The key of {name}, which cannot be shown again. {file} has its hash:", markup=False)
     out.print(key, markup=False)
 
@@ -70,7 +72,7 @@ def limits_of(key: ApiKey) -> list[tuple[str, int | None]]:
     return [("requests per minute", key.requests_per_minute), ("tokens per day", key.tokens_per_day)]
 
 
-VERBS = {"new": new, "list": show, "remove": remove}
+VERBS: dict[str, Callable] = {"new": new, "list": show, "remove": remove}
 
 if __name__ == "__main__":
     cli.run("scripts/keys", VERBS)

@@ -65,11 +65,11 @@ def plan(
 
 def request_of(rate: float | None, input_tokens: int | None, output_tokens: int | None) -> RequestSize | None:
     """Raises CommandError: some of the three are given and others are not, or the rate is nothing."""
-    given = {"--rate": rate, "--input-tokens": input_tokens, "--output-tokens": output_tokens}
-    missing = [option for option, value in given.items() if value is None]
-    if len(missing) == len(given):
+    if rate is None and input_tokens is None and output_tokens is None:
         return None
-    if missing:
+    if rate is None or input_tokens is None or output_tokens is None:
+        given = {"--rate": rate, "--input-tokens": input_tokens, "--output-tokens": output_tokens}
+        missing = [option for option, value in given.items() if value is None]
         raise CommandError(f"A load is a rate and the size of its requests. Give {' and '.join(missing)} too.")
     if not rate > 0:
         raise CommandError("--rate is how many requests come each second: more than 0.")

@@ -7,7 +7,6 @@ import importlib
 import re
 from collections.abc import Iterator
 
-import click
 import typer.main
 
 from ops.check import reference
@@ -41,10 +40,10 @@ def helps(name: str, module: str) -> Iterator[str]:
     """The help of a command, and of each of its verbs."""
     imported = importlib.import_module(f"ops.commands.{module}")
     command = typer.main.get_command(cli.app_of(getattr(imported, "VERBS", None) or getattr(imported, module)))
-    context = click.Context(command, info_name=name, terminal_width=WIDTH)
+    context = typer.Context(command, info_name=name, terminal_width=WIDTH)
     yield command.get_help(context)
     for word, verb in getattr(command, "commands", {}).items():
-        yield verb.get_help(click.Context(verb, info_name=word, parent=context, terminal_width=WIDTH))
+        yield verb.get_help(typer.Context(verb, info_name=word, parent=context, terminal_width=WIDTH))
 
 
 def write() -> None:

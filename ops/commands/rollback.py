@@ -37,7 +37,7 @@ def rollback(
         if running.canary:
             say.print(f"{running.canary.name} has {running.canary.weight}% of {target}.", markup=False)
             cli.confirm(f"Give all traffic back to {running.primary.name}?", yes)
-            state = cancel(chosen, running, target)
+            state = cancel(chosen, running, running.canary, target)
         else:
             old = version_spec.of_previous(previous_of(running), target)
             plan = deploy_plan.make("rollback", chosen, old, running, start_timeout_s(chosen, None), steps=[100])

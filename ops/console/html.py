@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # slow to import, and most commands draw nothing
 INK = "#010203"  # becomes the colour of the page's text, which a dark colour scheme changes
 FIRST, SECOND = "#2f81f7", "#d9730d"  # stand out from white and from black
 SIZE = (4.4, 2.8)  # inches; at most a phone's width, so that the text in it stays readable there
-STYLE = {
+STYLE: dict[Any, Any] = {  # of matplotlib, which annotates each key
     "svg.fonttype": "none",  # text stays text
     "font.size": 9,
     "text.color": INK,

@@ -21,8 +21,8 @@ def wait_for_token(url: str, model_id: str, progress: Progress) -> None:
     progress.waiting_for(f"the first token of {model_id}")
     request = {"model": model_id, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     deadline = time.monotonic() + PROXY_TIMEOUT_S
-    no_proxy = dict(trust_env=False)  # on the way to ourselves
-    with httpx.Client(timeout=FIRST_TOKEN_TIMEOUT_S, headers=service_key.headers(), **no_proxy) as client:
+    # Without the environment's proxies, on the way to ourselves.
+    with httpx.Client(timeout=FIRST_TOKEN_TIMEOUT_S, headers=service_key.headers(), trust_env=False) as client:
         while True:
             try:
                 response = client.post(f"{url}/v1/chat/completions", json=request)

@@ -3,15 +3,17 @@
 Import this module only after the environment of the cluster is set: Ray Serve reads its variables at import.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.util import placement_group_table
 
 from ops.console.cli import CommandError
@@ -58,11 +60,11 @@ def in_several_attempts(start: Callable[[], Started]) -> Started:
 
 
 def init_ray(profile: str) -> Path:
-    context = ray.init(
+    context: Any = ray.init(  # annotated as what Ray Client returns too, which has no session here
         address="local",  # never one that is there already
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="error",
+        logging_level=logging.ERROR,
         num_cpus=max(LAPTOP_CPUS, os.cpu_count() or 1) if profile == "laptop" else None,
         object_store_memory=LAPTOP_OBJECT_STORE_BYTES if profile == "laptop" else None,
     )
@@ -87,7 +89,7 @@ def deploy(application: serve.Application, name: str, route_prefix: str, port: i
     """
     try:
         start_serve(port)
-    except (ray.exceptions.RayError, TimeoutError) as error:
+    except (RayError, TimeoutError) as error:
         raise CommandError(f"Ray Serve did not start. {str(error).strip().splitlines()[-1]}") from error
     target = serve.RunTarget(target=application, name=name, route_prefix=route_prefix)
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)

@@ -47,16 +47,16 @@ class Watch:
             lines.append(
                 "               It answers queries and has no pages: those come with apt-get install prometheus"
             )
-        lines.append(f"Grafana:       {self.start_grafana(server.url)}")
+        lines.append(f"Grafana:       {self.start_grafana(server.url, self.folder)}")
         self.where = "\n".join(lines)
 
-    def start_grafana(self, prometheus_url: str) -> str:
+    def start_grafana(self, prometheus_url: str, folder: Path) -> str:
         """Its address, or how to get it."""
         from ops.monitoring import grafana  # it imports half a second of Grafana's types, of use here only
 
         if not grafana.is_installed():
             return grafana.HOW_TO_GET_IT
-        url, process = grafana.start(prometheus_url, self.folder)
+        url, process = grafana.start(prometheus_url, folder)
         self.processes.append(process)
         return url
 

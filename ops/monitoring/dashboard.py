@@ -11,7 +11,13 @@ from grafana_foundation_sdk.builders import common, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import prometheus as query
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import VisibilityMode
+from grafana_foundation_sdk.models.common import (
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    TooltipDisplayMode,
+    VisibilityMode,
+)
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
 
 from ops.monitoring.promql import INTER_TOKEN, TPOT, TTFT, Scope
@@ -277,8 +283,13 @@ def drawn(panel: Panel) -> timeseries.Panel:
         .height(8)
         .fill_opacity(8)
         .show_points(VisibilityMode.NEVER)
-        .legend(common.VizLegendOptions().show_legend(True).display_mode("list").placement("bottom"))
-        .tooltip(common.VizTooltipOptions().mode("multi").sort("desc"))
+        .legend(
+            common.VizLegendOptions()
+            .show_legend(True)
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.BOTTOM)
+        )
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
     )
     if panel.most is not None:
         made.max(panel.most)

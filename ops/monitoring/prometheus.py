@@ -38,9 +38,9 @@ class Tools:
 
 def tools() -> Tools | None:
     """Those of PATH, else those unpacked before; None where there are none yet."""
-    on_path = [shutil.which(name) for name in ("prometheus", "promtool")]
-    if all(on_path):
-        return Tools(*(Path(path) for path in on_path))
+    server, promtool = shutil.which("prometheus"), shutil.which("promtool")
+    if server and promtool:
+        return Tools(Path(server), Path(promtool))
     unpacked = Tools(FOLDER / "usr/bin/prometheus", FOLDER / "usr/bin/promtool")
     return unpacked if unpacked.promtool.is_file() else None
 
@@ -60,7 +60,9 @@ def get(waiting_for: Callable[[str], None] = lambda _: None) -> Tools:
         if not tools():
             waiting_for("Debian's package of Prometheus to be downloaded")
             download()
-    return tools()
+    if found := tools():
+        return found
+    raise CommandError(f"Debian's package of Prometheus has no promtool any more. {HOW_TO_GET_IT}")
 
 
 def download() -> None:

@@ -170,13 +170,12 @@ def look_up(files: ServiceFiles, model: Model, costs: Cost) -> Known:
             f"The GPU{f' {asked}' if asked else ''} is unknown: what fits, and the speed. Add it to ops/hardware.yaml."
         )
     if known.facts and gpu:
-        estimate(files, model, known)
+        estimate(files, model, known, known.facts, gpu)
     return known
 
 
-def estimate(files: ServiceFiles, model: Model, known: Known) -> None:
+def estimate(files: ServiceFiles, model: Model, known: Known, facts: ModelFacts, gpu: Accelerator) -> None:
     """Adds memory and speed to what is known."""
-    facts, gpu = known.facts, known.gpu
     try:
         known.estimate = fit.estimate_of(files, model, facts, gpu)
     except memory.NotKnown as error:
@@ -187,7 +186,7 @@ def estimate(files: ServiceFiles, model: Model, known: Known) -> None:
         return
     most = model.deployment.get("max_ongoing_requests", math.inf)
     engine = throughput.engine(facts, model.engine, gpu, known.estimate, most)
-    if engine.peak_flops is None:
+    if engine is None:
         known.unknown.append(f"The speed is unknown: ops/hardware.yaml has no bf16_tflops of the {gpu.name}.")
     elif known.estimate.fits:
         known.engine = engine
@@ -201,7 +200,7 @@ def target_of(model: Model) -> int | None:
 
 
 def fit_of(known: Known, model: Model) -> MemoryFit | None:
-    if known.estimate is None:
+    if known.estimate is None or known.gpu is None:
         return None
     one, target = known.estimate, target_of(model)
     return MemoryFit(
@@ -224,7 +223,7 @@ def fit_of(known: Known, model: Model) -> MemoryFit | None:
 
 def does_not_fit(known: Known, model: Model) -> list[str]:
     one = known.estimate
-    if one is None or one.fits:
+    if one is None or known.gpu is None or one.fits:
         return []
     has = f"each {known.gpu.name} has {one.gpu_memory / GIB:.1f} GiB"
     if one.kv_cache <= 0 or not one.largest_context:
@@ -261,11 +260,11 @@ def per_million(speed: Speed, costs: Cost, model: str) -> tuple[float, float] | 
     """USD for a million output tokens, at min and at max replicas; with none at all, they cost what one does."""
     replicas = costs.replicas_of(model)
     least = max(1, replicas.least)
-    hourly = costs.usd_per_hour(model, least), costs.usd_per_hour(model, replicas.most)
-    if None in hourly:
+    hourly_least, hourly_most = costs.usd_per_hour(model, least), costs.usd_per_hour(model, replicas.most)
+    if hourly_least is None or hourly_most is None:
         return None
     millions_an_hour = speed.output_tokens_per_s * 3600 / 1e6
-    return hourly[0] / least / millions_an_hour, hourly[1] / replicas.most / millions_an_hour
+    return hourly_least / least / millions_an_hour, hourly_most / replicas.most / millions_an_hour
 
 
 def load_of(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import openai
 from openai import OpenAI
 from openai.types import responses
-from openai.types.chat import chat_completion
+from openai.types.chat import ChatCompletionMessageFunctionToolCall, chat_completion
 
 from ops.console.cli import CommandError
 from ops.probing import service_key
@@ -111,8 +111,9 @@ def stream(client: OpenAI, body: dict[str, Any], answer: Answer) -> Iterator[Pie
 
     A replica that fails in mid-stream sends its error as the last event; it is in `answer` then.
     """
+    request: dict[str, Any] = arguments(body, "model", "messages") | {"stream": True}
     try:
-        for chunk in client.chat.completions.create(**arguments(body, "model", "messages") | {"stream": True}):
+        for chunk in client.chat.completions.create(**request):
             if chunk.usage:
                 answer.output_tokens = chunk.usage.completion_tokens
             for choice in chunk.choices:
@@ -150,7 +151,9 @@ def read_completion(answer: Answer, completion: chat_completion.ChatCompletion) 
     answer.finish_reason = choice.finish_reason
     answer.reasoning, answer.content = reasoning_of(choice.message), choice.message.content or ""
     answer.tool_calls = [
-        ToolCall(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []
+        ToolCall(call.function.name, call.function.arguments)
+        for call in choice.message.tool_calls or []
+        if isinstance(call, ChatCompletionMessageFunctionToolCall)
     ]
 
 

@@ -72,8 +72,8 @@ def failures(check: Check, model: str, answer: Answer) -> list[str]:
     for listed in [*expect.lists_models, *([model] if expect.lists_model else [])]:
         if listed not in answer.model_ids:
             failed.append(f"expected model {listed} in the list, got {', '.join(answer.model_ids)}")
-    if expect.follows_schema:
-        failed += schema_failures("content", answer.content, check.answer_schema())
+    if expect.follows_schema and (schema := check.answer_schema()) is not None:
+        failed += schema_failures("content", answer.content, schema)
     if expect.calls_tool is not None:
         failed += tool_failures(check, answer)
     return failed + thinking_failures(check, answer)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict, RootModel, model_validator
 
 from ops.project import yaml_models
 
@@ -112,6 +112,12 @@ class ModelFacts(Strict):
     """The most tokens that it was made for, without stretching its positions."""
     mrope: bool = False
     """Positions of three kinds (time, height, width), for which vLLM keeps a rotary table four times as long."""
+
+    @model_validator(mode="after")
+    def check_mxfp4(self) -> "ModelFacts":
+        if self.quantisation == "mxfp4" and self.experts is None:
+            raise ValueError("quantisation is mxfp4, which is for experts only, and there are no experts")
+        return self
 
     @property
     def dense_mlp_parameters(self) -> int:

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -62,15 +63,22 @@ def check_names(service: Service, model: str) -> None:
 
 
 def shape_of(origin: Service, name: str | None = None, source: str | None = None) -> Shape:
-    """The shape of a category's default model, for a service `name` with the model `source`; none means its own."""
+    """The shape of a category's default model, for a service `name` with the model `source`; none means its own.
+
+    Raises:
+        CommandError: the category serves several models at once, or lacks something that the templates take over.
+    """
     check_one_model(origin)
     config = default_model(origin)
-    name, source = name or origin.name, source or config.model_loading_config.model_source
-    yaml, container = (origin.folder / "service.yaml").read_text(), (origin.folder / "Containerfile").read_text()
+    from serving.llm_config import lora_of
+
+    name, source = name or origin.name, source or source_of(config, origin)
+    serve_py, yaml, probe = (origin.folder / file for file in ("serve.py", "service.yaml", "probe.yaml"))
     deployment, engine = config.deployment_config, config.engine_kwargs
-    own_env_vars = search(r"(?s)  HF_HOME: [^\n]*\n(.*?)\napplications", yaml)
-    reason, _, steps = container.partition("\nFROM ")
-    checks = search(r"(?s)^checks:\n(.*)\n\Z", (origin.folder / "probe.yaml").read_text())
+    own_env_vars = search(r"(?s)  HF_HOME: [^\n]*\n(.*?)\napplications", yaml, "env_vars with HF_HOME as the first")
+    image = search(r"^((?:image_uri|containerfile): .*)$", yaml, "image_uri or containerfile")
+    reason, _, steps = text_of(origin.folder / "Containerfile").partition("\nFROM ")
+    checks = search(r"(?s)^checks:\n(.*)\n\Z", probe, "`checks:` at the end")
     folder = name.replace("-", "_")
     model = config.model_id if name == origin.name else source.partition("/")[2].lower()
     return Shape(
@@ -79,22 +87,22 @@ def shape_of(origin: Service, name: str | None = None, source: str | None = None
         origin=origin.name,
         model=model,
         source=source,
-        accelerator_type=config.accelerator_type,
+        accelerator_type=setting(config, "accelerator_type", serve_py),
         gpus=gpus(config),
         engine_kwargs={key: value for key, value in engine.items() if key not in OF_THE_MODEL},
         on_one_node=config.placement_group_config is not None,
-        autoscaling=deployment["autoscaling_config"],
-        max_ongoing_requests=deployment["max_ongoing_requests"],
-        longest_answer_s=deployment["graceful_shutdown_timeout_s"],
-        laptop_model=search(r'laptop_model="(.+?)"', (origin.folder / "serve.py").read_text()),
+        autoscaling=setting(deployment, "autoscaling_config", serve_py),
+        max_ongoing_requests=setting(deployment, "max_ongoing_requests", serve_py),
+        longest_answer_s=setting(deployment, "graceful_shutdown_timeout_s", serve_py),
+        laptop_model=search(r'laptop_model="(.+?)"', serve_py, 'laptop_model="..."'),
         base_image=tomllib.loads((ROOT / "versions.toml").read_text())["base_image"],
-        image=search(r"^((?:image_uri|containerfile): .*)$", yaml).replace(origin.folder.name, folder),
+        image=image.replace(origin.folder.name, folder),
         image_reason=reason.removeprefix("# "),
         image_steps=steps.partition("\n")[2],
-        worker_nodes=search(r"(?s)  worker_nodes:\n(.*?)\n\nworking_dir", yaml),
-        start_timeout_s=int(origin.env_vars["VLLM_ENGINE_READY_TIMEOUT_S"]),
+        worker_nodes=search(r"(?s)  worker_nodes:\n(.*?)\n\nworking_dir", yaml, "worker_nodes before working_dir"),
+        start_timeout_s=int(setting(origin.env_vars, "VLLM_ENGINE_READY_TIMEOUT_S", yaml)),
         own_env_vars=own_env_vars if name == origin.name else without_token(own_env_vars),
-        lora=config.lora_config.model_dump(exclude_unset=True) if config.lora_config else {},
+        lora=lora_of(config).model_dump(exclude_unset=True) if config.lora_config else {},
         checks=checks.replace(f"{config.model_id}:", f"{model}:"),  # in the names of adapters
     )
 
@@ -126,9 +134,46 @@ def gpus(config: "LLMConfig") -> str:
     return f"{f'{stages} x ' if stages > 1 else ''}{count} {config.accelerator_type}"
 
 
-def search(pattern: str, text: str) -> str:
-    """The first group of the first match; that every service has one is tested."""
-    return re.search(pattern, text, re.MULTILINE)[1]
+def source_of(config: "LLMConfig", origin: Service) -> str:
+    from serving.llm_config import loading_of
+
+    source = loading_of(config).model_source
+    if not isinstance(source, str):
+        raise lacks(origin.folder / "serve.py", "a model_source that is a name or a path")
+    return source
+
+
+def text_of(file: Path) -> str:
+    """Raises CommandError: the file is not there."""
+    if not file.is_file():
+        raise CommandError(
+            f"There is no {file.relative_to(file.parents[2])}, and a new service takes over what it says. Write it, or "
+            "start from another service."
+        )
+    return file.read_text()
+
+
+def search(pattern: str, file: Path, what: str) -> str:
+    """The first group of the first match. Raises CommandError: the file has none of `what` the pattern describes."""
+    match = re.search(pattern, text_of(file), re.MULTILINE)
+    if match is None:
+        raise lacks(file, what)
+    return match[1]
+
+
+def setting(values: Any, name: str, file: Path) -> Any:
+    """One of the values that a file of a service sets. Raises CommandError: it does not set that one."""
+    value = values.get(name) if isinstance(values, dict) else getattr(values, name)
+    if value is None:
+        raise lacks(file, name)
+    return value
+
+
+def lacks(file: Path, what: str) -> CommandError:
+    return CommandError(
+        f"{file.relative_to(file.parents[2])} lacks {what}, which a new service takes over. Add it there, or start "
+        "from another service."
+    )
 
 
 def render(shape: Shape) -> dict[str, str]:

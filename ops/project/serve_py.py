@@ -8,10 +8,11 @@ import ast
 import copy
 import functools
 import importlib
+import importlib.abc
 import importlib.machinery
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ class Model:
             value = value[key]
         return value
 
-    def place(self, *keys: str) -> Place:
+    def place(self, *keys: str | int) -> Place:
         return self.place_of(*keys)
 
 
@@ -160,7 +161,7 @@ class StandIn(ModuleType):
 
     def __init__(self, name: str, calls: list[Any]) -> None:
         super().__init__(name)
-        self.__path__: list[str] = []
+        self.__path__ = []
         self._calls = calls
 
     def __getattr__(self, name: str) -> Any:
@@ -179,7 +180,7 @@ class StandIn(ModuleType):
         return Call
 
 
-class StandIns:
+class StandIns(importlib.abc.Loader):
     """Finds and loads `ray` and all below it as stand-ins."""
 
     def __init__(self) -> None:
@@ -198,7 +199,7 @@ class StandIns:
 
 
 @contextmanager
-def importing(root: Path, *finders: Any) -> Iterator[None]:
+def importing(root: Path, *finders: Any) -> Generator[None]:
     """Import the packages of the repository in `root` anew, with these finders asked first; all is undone after."""
 
     def is_set_aside(name: str) -> bool:
@@ -421,7 +422,7 @@ def search(file: SourceFile, node: ast.AST, key: str) -> tuple[SourceFile, ast.A
     if isinstance(node, ast.Name):
         known = file.definition(node.id)
         return search(*known, key) if known else None
-    pairs: list[tuple[ast.AST | None, str | None, ast.AST]] = []
+    pairs: list[tuple[ast.keyword | ast.expr | None, str | None, ast.AST]] = []
     if isinstance(node, ast.Call):
         pairs = [(word, word.arg, word.value) for word in node.keywords]
     elif isinstance(node, ast.Dict):

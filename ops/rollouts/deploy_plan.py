@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ops.cloud import version_spec
+from ops.cloud import upload, version_spec
 from ops.cloud.service_state import ServiceState
 from ops.cloud.target import again
 from ops.cloud.version_spec import Previous, VersionSpec
@@ -57,18 +57,20 @@ def previous(service: Service, new: VersionSpec, running: ServiceState | None) -
 
 def text(plan: Plan, new: VersionSpec, running: ServiceState | None) -> str:
     """The plan in lines of a name and what it is."""
-    config, upload = new.config, version_spec.upload(new.config)
+    config, uploaded = new.config, upload.upload(new.config)
     lines = {
         "service": str(new.target),
         "version": plan.version,
         "image": config.get("image_uri") or f"built from {config['containerfile']}",
         "compute": compute(config.get("compute_config")),
-        "upload": f"{upload.files} files, {upload.size_bytes / 1e6:.1f} MB"
-        if upload
+        "upload": f"{uploaded.files} files, {uploaded.size_bytes / 1e6:.1f} MB"
+        if uploaded
         else "nothing: it is there already",
         "environment": ", ".join(name for name in config.get("env_vars", {}) if name not in new.secrets),
         "secrets": ", ".join(new.secrets) or "none",
-        "updates": f"{running.primary.name}, {running.state}" if plan.previous else "nothing: it starts a new service",
+        "updates": f"{running.primary.name}, {running.state}"
+        if running and plan.previous
+        else "nothing: it starts a new service",
         "goes back to": plan.previous.version if plan.previous else "nothing: there is no version before",
     }
     lines["alerts"] = alerts.in_a_plan(find(plan.service))

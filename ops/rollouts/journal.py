@@ -5,7 +5,7 @@ than was done, never less.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,6 +78,13 @@ class Plan(Strict):
     previous: Previous | None
     """None for a first deploy: there is nothing to go back to."""
 
+    @property
+    def goes_back_to(self) -> Previous:
+        """What a rollback brings back. Raises CommandError: it was a first deploy."""
+        if self.previous is None:
+            raise CommandError(f"{self.version} is the first version of {self.name}: nothing ran before it.")
+        return self.previous
+
 
 class Entry(Strict):
     """One line of a journal."""
@@ -126,7 +133,11 @@ class Journal:
 
     @property
     def plan(self) -> Plan:
-        return self.entries()[0].plan
+        """Raises CommandError: the first line, which holds it, has none."""
+        plan = self.entries()[0].plan
+        if plan is None:
+            raise CommandError(f"{self.file} does not begin with a plan. Was its first line changed?")
+        return plan
 
     @property
     def last(self) -> Entry:
@@ -145,7 +156,7 @@ def of(name: str) -> list[Journal]:
 
 
 @contextmanager
-def lock(name: str) -> Iterator[None]:
+def lock(name: str) -> Generator[None]:
     """Held while a command changes the service of that name.
 
     Raises:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops.console.durations import lasting
 from ops.console.html import FIRST, INK, SECOND, SIZE, Plot, render, svg
@@ -42,7 +42,7 @@ class Moment:
 def write(journal: Journal) -> Path:
     """Make report.html beside the journal. It is one file: it needs nothing else to be read anywhere."""
     entries = journal.entries()
-    plan, history = entries[0].plan, moments(entries)
+    plan, history = journal.plan, moments(entries)
     measured = first_with(history, "readings")
     page = render(
         TEMPLATE,
@@ -109,7 +109,7 @@ def decision(plan: Plan, history: list[Moment]) -> str:
         case State.FINISHED:
             return "The new version has all traffic." + (f" It kept to the SLO at {kept} of it." if kept else "")
         case State.ROLLED_BACK:
-            return f"The version before, {plan.previous.version}, has all traffic again and passed its probe."
+            return f"The version before, {plan.goes_back_to.version}, has all traffic again and passed its probe."
         case State.FAILED:
             return "It could not be brought to an end. Somebody has to look."
     return "Nothing is decided yet." + (f" So far it kept to the SLO at {kept} of the traffic." if kept else "")
@@ -168,13 +168,15 @@ def of_model(moment: Moment, model: str) -> Moment:
 def plots_of_model(model: str, measured: list[Moment]) -> list[Plot]:
     whose = f", {model}" if model else ""
     plots = [percentile_plot(measured, name, f"{title}{whose}") for name, title in READINGS.items()]
-    readers = {"": lambda got: got.tokens_per_second}
+    readers: dict[str, Reader] = {"": lambda got: got.tokens_per_second}
     speed = line_plot(measured, f"Speed of the median answer{whose}", "tokens/s", readers)
     return [plot for plot in [*plots, speed, failure_plot(measured, whose)] if plot]
 
 
 def percentile_plot(measured: list[Moment], name: str, title: str) -> Plot | None:
-    readers = {f" {percentile}": partial(milliseconds, name, percentile) for percentile in ("p50", "p95")}
+    readers: dict[str, Reader] = {
+        f" {percentile}": partial(milliseconds, name, percentile) for percentile in ("p50", "p95")
+    }
     return line_plot(measured, title[0].upper() + title[1:], "ms", readers)
 
 
@@ -194,7 +196,7 @@ def line_plot(measured: list[Moment], title: str, unit: str, readers: dict[str, 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         for (version, reader), values in lines.items():
-            style = {"linestyle": "--", "markerfacecolor": "none"} if reader == " p95" else {}
+            style: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "none"} if reader == " p95" else {}
             axes.plot(values, color=COLORS[version], marker=MARKERS[version], label=version + reader, **style)
         axes.set(ylabel=unit)
         finish_steps(figure, axes, measured)
@@ -223,7 +225,8 @@ def failure_plot(measured: list[Moment], whose: str) -> Plot:
         axes.set(ylabel="requests")
         if not axes.dataLim.ymax:
             axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        steps: Any = axes.yaxis.get_major_locator()  # one that takes `integer`, annotated as any locator
+        steps.set_params(integer=True)
         finish_steps(figure, axes, measured)
 
     return Plot(title, alt_text(title), svg(title, SIZE, draw))
@@ -232,9 +235,9 @@ def failure_plot(measured: list[Moment], whose: str) -> Plot:
 def draw_failures(axes: "Axes", version: str, readings: dict[float, Measurement]) -> None:
     errors = [reading.errors for reading in readings.values()]
     empty = [reading.empty_answers for reading in readings.values()]
-    bars = {"width": 0.34, "edgecolor": COLORS[version]}
-    axes.bar(readings.keys(), errors, color=COLORS[version], label=f"{version} errors", **bars)
-    axes.bar(readings.keys(), empty, bottom=errors, color="none", label=f"{version} empty", **bars)
+    bars: dict[str, Any] = {"width": 0.34, "edgecolor": COLORS[version]}
+    axes.bar(list(readings), errors, color=COLORS[version], label=f"{version} errors", **bars)
+    axes.bar(list(readings), empty, bottom=errors, color="none", label=f"{version} empty", **bars)
 
 
 def finish_steps(figure: "Figure", axes: "Axes", measured: list[Moment]) -> None:

@@ -1,7 +1,7 @@
 """Give a service's traffic back to the version before."""
 
 from ops.cloud import mutations, waiting
-from ops.cloud.service_state import ServiceState, Target
+from ops.cloud.service_state import ServiceState, Target, Version
 from ops.cloud.target import start_timeout_s
 from ops.cloud.version_spec import Previous
 from ops.console.cli import CommandError, Failed
@@ -11,13 +11,13 @@ from ops.rollouts import analysis, journal
 from ops.rollouts.journal import ENDS, Entry, State
 
 
-def cancel(service: Service, running: ServiceState, target: Target) -> ServiceState:
-    """Cancel the rollout that is under way, whoever began it; the service as it runs then.
+def cancel(service: Service, running: ServiceState, canary: Version, target: Target) -> ServiceState:
+    """Cancel the rollout of `canary` that is under way, whoever began it; the service as it runs then.
 
     Raises:
         Failed: the primary does not have all traffic, or does not pass its probe.
     """
-    log = next((log for log in journal.of(target.name) if log.plan.version == running.canary.name), None)
+    log = next((log for log in journal.of(target.name) if log.plan.version == canary.name), None)
     log = log if log and log.last.state not in ENDS else None
     if log:
         log.write(Entry(state=State.ROLLING_BACK, why=["Cancelled with scripts/rollback."]))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from ops.cloud import mutations, service_state, version_spec, waiting
 from ops.cloud.mutations import NotDone
@@ -47,7 +48,7 @@ class Rollout:
     def target(self) -> Target:
         return Target(self.plan.name, self.plan.cloud, self.plan.project)
 
-    def write(self, state: State, weight: int | None = None, **more: object) -> None:
+    def write(self, state: State, weight: int | None = None, **more: Any) -> None:
         self.journal.write(Entry(state=state, weight=weight, **more))
 
     def run(self) -> State:
@@ -104,7 +105,7 @@ class Rollout:
 
     def steps_left(self) -> list[int]:
         """The steps that it has not passed; none below what the new version has, so that it never loses traffic."""
-        passed = max((entry.weight for entry in self.journal.entries() if entry.state == State.PASSED), default=0)
+        passed = max((entry.weight or 0 for entry in self.journal.entries() if entry.state == State.PASSED), default=0)
         state = self.state()
         has = state.canary.weight if state.canary else 100 if state.primary.name == self.plan.version else 0
         return [step for step in self.plan.steps if step > passed and step >= has]
@@ -118,7 +119,7 @@ class Rollout:
             raise Breach([f"Anyscale gave {self.plan.version} up. {waiting.checklist_in_words(state)}".strip()])
         starting = self.is_starting(state, weight)
         if version.weight < weight and not starting:
-            self.change(lambda: mutations.move_weight(state, weight, self.plan.project))
+            self.change(lambda: mutations.move_weight(state, version, weight, self.plan.project))
         timeout_s = self.plan.start_timeout_s if starting else MOVE_TIMEOUT_S
         if weight < 100:
             waiting.for_canary(state.id, self.plan.version, weight, self.progress, timeout_s)
@@ -212,15 +213,15 @@ class Rollout:
 
     def name_again(self) -> str:
         """What the version before is called once it is deployed again; the same where a rollback is resumed."""
-        return version_spec.name_again(self.plan.previous.version, self.began_to_roll_back())
+        return version_spec.name_again(self.plan.goes_back_to.version, self.began_to_roll_back())
 
     def deploy_again(self) -> None:
-        old = version_spec.of_previous(self.plan.previous, self.target, self.began_to_roll_back())
+        old = version_spec.of_previous(self.plan.goes_back_to, self.target, self.began_to_roll_back())
         mutations.deploy(old, old.write(self.journal.folder / "back"))
 
     def check_nobody_elses(self, state: ServiceState) -> None:
         """Raises Failed where the service runs a version that neither this rollout nor its rollback deployed."""
-        known = {self.plan.version, self.plan.previous.version, self.name_again()}
+        known = {self.plan.version, self.plan.goes_back_to.version, self.name_again()}
         others = {version.name for version in (state.primary, state.canary) if version} - known
         if others:
             raise Failed(

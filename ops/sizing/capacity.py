@@ -84,6 +84,7 @@ def needed(
     autoscaled = speed(target) if target else None
     replicas = math.ceil(requests_per_s / (best.requests_per_s * HEADROOM)) if best else None
     autoscaled_replicas = math.ceil(requests_per_s / autoscaled.requests_per_s) if autoscaled else None
+    shown = autoscaled or best
     asked = max(replicas or 0, autoscaled_replicas or 0, cost.replicas_of(model).least)
     load = Capacity(
         requests_per_s=requests_per_s,
@@ -94,7 +95,7 @@ def needed(
         autoscaled=autoscaled,
         autoscaled_replicas=autoscaled_replicas,
         usd_per_hour=cost.usd_per_hour(model, asked) if best else None,
-        objectives=hold(autoscaled or best, objectives) if autoscaled or best else [],
+        objectives=hold(shown, objectives) if shown else [],
         problems=[],
     )
     load.problems += problems(engine, load, cost.replicas_of(model).most, asked, hold(speed(1), objectives))

@@ -104,10 +104,10 @@ def computed(name: str, size: float, bytes_per_s: float, where: str, source: str
 
 def checkpoint_bytes(facts: ModelFacts) -> float:
     """Of the published weights."""
-    if facts.quantisation == "none":
-        return facts.parameters * DTYPE_BYTES[facts.dtype]
     if facts.quantisation == "fp8":
         return facts.parameters
+    if facts.quantisation == "none" or facts.experts is None:  # mxfp4 is for experts only
+        return facts.parameters * DTYPE_BYTES[facts.dtype]
     _, layers = layers_by_mlp(facts, 0, facts.layers)
     experts = layers * facts.experts.count * facts.expert_parameters
     return experts * EXPERT_BYTES[facts.quantisation] + (facts.parameters - experts) * DTYPE_BYTES[facts.dtype]

@@ -84,10 +84,11 @@ class Cost(Strict):
         Other models that share its group have as few as they may. None where a price is not known.
         """
         group = self.machines_of(model)
-        per_node = gpus_per_node(group.instance_type) if group else 0
-        own = [group for group in self.machines if not group.models or model in group.models]
-        least = total(own, [group.nodes_at_least for group in own])
-        if not per_node or group.usd_per_hour is None or least is None:
+        if group is None or group.usd_per_hour is None or not (per_node := gpus_per_node(group.instance_type)):
+            return None
+        own = [one for one in self.machines if not one.models or model in one.models]
+        least = total(own, [one.nodes_at_least for one in own])
+        if least is None:
             return None
         sharing = [self.replicas_of(name) for name in group.models]
         placed = [(replicas if one.model == model else one.least, one.gpus) for one in sharing]
@@ -165,13 +166,13 @@ def group_of(model: Model, groups: list[dict[str, Any]]) -> dict[str, Any] | Non
     """
     wanted = model.get("accelerator_type")
     known = [(group, hardware.instance(group.get("instance_type", ""))) for group in groups]
-    fitting = [group for group, instance in known if instance and instance.gpus and offers(instance, wanted)]
+    fitting = [group for group, instance in known if instance and offers(instance, wanted)]
     return next(iter([*fitting, *(group for group, instance in known if instance is None)]), None)
 
 
 def offers(instance: Instance, wanted: str | None) -> bool:
-    gpu = hardware.accelerator(instance.accelerator)
-    return wanted in (None, gpu.name, gpu.ray_name)
+    gpu = hardware.accelerator(instance.accelerator or "")
+    return gpu is not None and wanted in (None, gpu.name, gpu.ray_name)
 
 
 def head(files: ServiceFiles, own_prices: dict[str, float]) -> Machines:
@@ -180,12 +181,14 @@ def head(files: ServiceFiles, own_prices: dict[str, float]) -> Machines:
 
 
 def workers(group: dict[str, Any], replicas: list[Replicas], own_prices: dict[str, float]) -> Machines:
-    least, most = group.get("min_nodes") or 0, group.get("max_nodes")
+    least: int = group.get("min_nodes") or 0
+    most: int | None = group.get("max_nodes")
     nodes = (least, least)
     per_node = gpus_per_node(group.get("instance_type", ""))
     if replicas and per_node:
-        needed = [nodes_for([(one.least, one.gpus) for one in replicas], per_node), nodes_at_most(replicas, per_node)]
-        nodes = tuple(max(least, min(number, most if most is not None else number)) for number in needed)
+        needed = nodes_for([(one.least, one.gpus) for one in replicas], per_node), nodes_at_most(replicas, per_node)
+        allowed = [max(least, number if most is None else min(number, most)) for number in needed]
+        nodes = (allowed[0], allowed[1])
     elif replicas:  # how many GPUs a node has is not known
         nodes = (least, most or least)
     return machines(
@@ -256,7 +259,8 @@ def too_small(group: dict[str, Any], replicas: list[Replicas]) -> list[str]:
 def total(groups: list[Machines], nodes: list[int]) -> float | None:
     """USD per hour; None where a group that has nodes has no price."""
     paid = [(group.usd_per_hour, number) for group, number in zip(groups, nodes, strict=True) if number]
-    return None if any(price is None for price, _ in paid) else sum(price * number for price, number in paid)
+    known = [price * number for price, number in paid if price is not None]
+    return sum(known) if len(known) == len(paid) else None
 
 
 def quotas(groups: list[Machines]) -> list[QuotaNeed]:

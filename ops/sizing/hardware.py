@@ -161,7 +161,7 @@ def price(name: str, own: dict[str, float]) -> Price | None:
     if name in own:
         return Price(usd_per_hour=own[name], source="your prices")
     known = instance(name)
-    if known is None or known.usd_per_hour is None:
+    if known is None or known.usd_per_hour is None or known.price_list is None:
         return None
     listed = load().price_lists[known.price_list]
     source = f"{listed.source}, {listed.region}, on demand, {listed.as_of}"

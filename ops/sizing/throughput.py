@@ -50,15 +50,12 @@ class Replica:
     pipeline_parallel: int
     quantisation: str
     """Of the weights as they are in memory."""
+    peak_flops: float
+    """Of one GPU, with numbers of the width that this engine multiplies."""
     most_requests: int
     """That it works on at a time, the KV cache left aside."""
     limited_by: str
     """The setting that says so."""
-
-    @property
-    def peak_flops(self) -> float | None:
-        """Of one GPU, with numbers of the width that this engine multiplies; None where the GPU has no bf16."""
-        return (self.gpu.fp8_flops if self.quantisation == "fp8" else None) or self.gpu.bf16_flops
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,12 @@ class Speed:
 
 def engine(
     facts: ModelFacts, engine_kwargs: dict[str, Any], gpu: Accelerator, memory: Estimate, max_ongoing_requests: float
-) -> Replica:
+) -> Replica | None:
+    """The replica of these settings; None where its GPU has no bf16, in which the weights are."""
+    quantisation = memory_engine.quantisation(facts, engine_kwargs)
+    peak_flops = (gpu.fp8_flops if quantisation == "fp8" else None) or gpu.bf16_flops
+    if peak_flops is None:
+        return None
     seats = memory_engine.most_requests(engine_kwargs, gpu.memory_bytes, gpu.name)
     return Replica(
         facts=facts,
@@ -83,7 +85,8 @@ def engine(
         memory=memory,
         tensor_parallel=engine_kwargs.get("tensor_parallel_size") or 1,
         pipeline_parallel=engine_kwargs.get("pipeline_parallel_size") or 1,
-        quantisation=memory_engine.quantisation(facts, engine_kwargs),
+        quantisation=quantisation,
+        peak_flops=peak_flops,
         most_requests=int(min(max_ongoing_requests, seats)),
         limited_by="max_num_seqs" if seats <= max_ongoing_requests else "max_ongoing_requests",
     )

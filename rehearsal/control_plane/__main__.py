@@ -2,7 +2,7 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -63,7 +63,8 @@ class LostReplies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_close(message: Message) -> None:
             if scope.get("state", {}).get("loses_reply"):
-                send.__self__.transport.abort()  # ASGI has no way to close a connection; uvicorn's send belongs to it
+                connection: Any = send  # ASGI has no way to close a connection; uvicorn's send belongs to it
+                connection.__self__.transport.abort()
             else:
                 await send(message)
 

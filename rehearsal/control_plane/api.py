@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -85,7 +85,7 @@ def refusal(status: int, detail: str) -> JSONResponse:
 
 
 @contextlib.asynccontextmanager
-async def reconciling(plane: ControlPlane) -> AsyncIterator[None]:
+async def reconciling(plane: ControlPlane) -> AsyncGenerator[None]:
     task = asyncio.create_task(reconcile_for_ever(plane))
     try:
         yield

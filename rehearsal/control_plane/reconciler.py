@@ -32,7 +32,7 @@ class Reconciler:
         if service.goal_state == "TERMINATED":
             self._terminate(service)
             return
-        if service.canary and not service.rolls_back:
+        if service.canary and service.rollout and not service.rolls_back:
             self._roll_out(service, service.canary, service.rollout)
         if service.canary and service.rolls_back:
             roll_back(service, service.canary)
@@ -66,7 +66,7 @@ class Reconciler:
         if canary.state == "UNHEALTHY":
             service.rolls_back = True
         elif canary.weight == 100:
-            promote(service)
+            promote(service, canary)
         elif canary.weight != (weight := next_weight(canary.weight, rollout)):
             canary.weight, service.primary.weight = weight, 100 - weight
             route(service)
@@ -104,14 +104,14 @@ def route(service: Service) -> None:
     """Tell the front door the weights; a version that starts or leaves is not named there."""
     served = [version for version in service.active if version.state != "STARTING" and not version.leaving_since]
     primary = service.primary.id if service.primary in served else None
-    canary = service.canary.id if service.canary in served else None
-    service.front_door.route(primary, canary, service.canary.weight if canary else 0)
+    canary = service.canary if service.canary in served else None
+    service.front_door.route(primary, canary.id if canary else None, canary.weight if canary else 0)
 
 
-def promote(service: Service) -> None:
+def promote(service: Service, canary: Version) -> None:
     """The canary becomes the primary; the old one leaves as soon as its streams have ended."""
     former = service.primary
-    service.primary, service.canary, service.rollout = service.canary, None, None
+    service.primary, service.canary, service.rollout = canary, None, None
     route(service)
     leave(former)
     service.former.insert(0, former)

@@ -69,7 +69,9 @@ def protect(app: Any, source: str) -> Any:
 class AsksForKeys:
     """For an LLMServer of Ray's: its own app, where direct streaming reaches it, asks for keys if it is to."""
 
+    _llm_config: Any
+
     async def __serve_build_asgi_app__(self) -> Any:
-        app = await super().__serve_build_asgi_app__()
+        app = await super().__serve_build_asgi_app__()  # ty: ignore[missing-attribute]  # of the LLMServer
         source = self._llm_config.experimental_configs.get("api_keys")
         return protect(app, source) if source else app

@@ -73,7 +73,8 @@ def unknown_kind(config: dict[str, Any], max_rank: int) -> str:
     from vllm.lora.peft_helper import PEFTHelper
 
     try:  # its rank is looked at by us, who also know the ranks of single layers
-        PEFTHelper.from_dict(config | {"r": min(config["r"], max_rank)}).validate_legal(LoRAConfig(max_rank))
+        lora = LoRAConfig(max_rank)  # ty: ignore[invalid-argument-type]  # it takes only some numbers, and says which
+        PEFTHelper.from_dict(config | {"r": min(config["r"], max_rank)}).validate_legal(lora)
     except (ValueError, TypeError) as error:
         return str(error).rstrip(".")
     return ""

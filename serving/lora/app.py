@@ -10,6 +10,7 @@ from ray.serve import Application
 from ray.serve.llm import LLMConfig, LoraConfig
 
 from serving.app import AppArgs, application, prepared, served
+from serving.llm_config import lora_of
 from serving.lora.ingress import AdapterIngress
 from serving.lora.llm_server import LLMServer
 from serving.lora.storage import AdapterStorage
@@ -61,7 +62,7 @@ def build(
     else:
         uri, environment = args.adapters or of_the_cloud(chosen.model_id), {}
     config = prepared(chosen, args, laptop_model, {f"runtime_env.env_vars.{k}": v for k, v in environment.items()})
-    lora_config = LoraConfig(**dict(config.lora_config) | {"dynamic_lora_loading_path": uri})
+    lora_config = LoraConfig(**dict(lora_of(config)) | {"dynamic_lora_loading_path": uri})
     config = config.model_copy(update={"lora_config": lora_config, "server_cls": LLMServer})
     arguments = {
         "llm_configs": [config],

@@ -51,7 +51,7 @@ class AdapterIngress(OpenAiIngress):
             return self._model_cards[model_id]
         return self._card(model_id) if await self._is_there(model_id) else None
 
-    async def model_data(self, model: str) -> ModelCard | Response:
+    async def model_data(self, model: str) -> ModelCard | Response:  # ty: ignore[incompatible-method-override]
         """The entry of one model, or 404."""
         try:
             return await super().model_data(model)

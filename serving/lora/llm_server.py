@@ -16,7 +16,8 @@ class LLMServer(llm_server.LLMServer):
 
     async def __init__(self, llm_config: LLMConfig) -> None:
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        await super().__init__(llm_config, model_downloader=AdapterLoader)
+        loader = AdapterLoader  # has the one method of Ray's LoraModelLoader that LLMServer calls
+        await super().__init__(llm_config, model_downloader=loader)  # ty: ignore[invalid-argument-type]
 
     async def _maybe_resolve_lora_from_multiplex(self) -> None:
         """Make sure that the engine has the adapter of this request.

@@ -10,6 +10,7 @@ from pathlib import Path
 from ray.llm._internal.serve.core.configs.llm_config import DiskMultiplexConfig  # what LLMServer takes of a loader
 from ray.serve.llm import LLMConfig
 
+from serving.llm_config import engine_of, lora_of
 from serving.lora import adapter
 from serving.lora.storage import AdapterStorage, adapter_of, missing
 
@@ -57,7 +58,9 @@ class AdapterLoader:
         )
 
     def _download(self, model_id: str, llm_config: LLMConfig, folder: Path) -> None:
-        storage = AdapterStorage(llm_config.lora_config.dynamic_lora_loading_path)
+        uri = lora_of(llm_config).dynamic_lora_loading_path
+        assert uri is not None, "serving.lora.app.build sets it"
+        storage = AdapterStorage(uri)
         if not storage.holds(model_id):
             raise missing(model_id)
         shutil.rmtree(folder, ignore_errors=True)  # of an adapter that was refused, and may be another by now
@@ -67,5 +70,5 @@ class AdapterLoader:
             model_id,
             folder,
             max_rank=llm_config.engine_kwargs.get("max_lora_rank", DEFAULT_RANK),
-            base=llm_config.get_engine_config().actual_hf_model_id,
+            base=engine_of(llm_config).actual_hf_model_id,
         )

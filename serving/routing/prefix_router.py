@@ -5,7 +5,7 @@ Serve pickles this module by value, for processes that cannot import it.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ray.exceptions import RayActorError
@@ -73,7 +73,7 @@ class PrefixRouter(PrefixCacheAffinityRouter):
             await self._probe_queue_lens(list(replicas), 0)
 
     @contextmanager
-    def _tree_may_be_lost(self) -> Iterator[None]:
+    def _tree_may_be_lost(self) -> Generator[None]:
         try:
             yield
         except RayActorError:

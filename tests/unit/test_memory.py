@@ -192,7 +192,8 @@ def test_experts_in_mxfp4_are_padded_as_the_kernels_want(gpu, kernel):
     hidden, inner = oracle.mxfp4_round_up_hidden_size_and_intermediate_size(backend, 2880, 2880)
     engine = memory_engine.engine(FACTS[OSS_20B], {}, 80 * GIB, gpu, {})
     layout = memory_weights.TRITON_LAYOUT if gpu == "H100" else 1
-    assert memory_weights.mxfp4_expert_bytes(FACTS[OSS_20B], engine) == layout * 3 * hidden * inner * 4.25 / 8
+    size = memory_weights.mxfp4_expert_bytes(FACTS[OSS_20B].experts, FACTS[OSS_20B].hidden_size, engine)
+    assert size == layout * 3 * hidden * inner * 4.25 / 8
 
 
 # What follows from the arithmetic.

@@ -82,3 +82,10 @@ def test_an_unknown_fact_is_refused(tmp_path):
     (tmp_path / "models.yaml").write_text(json.dumps({"a/model": facts.model_dump() | {"colour": "red"}}))
     with pytest.raises(CommandError, match="colour"):
         model_facts.read(tmp_path)
+
+
+def test_mxfp4_without_experts_is_refused(tmp_path):
+    facts = FACTS["Qwen/Qwen3-32B"].model_dump(mode="json") | {"quantisation": "mxfp4"}
+    (tmp_path / "models.yaml").write_text(json.dumps({"a/model": facts}))
+    with pytest.raises(CommandError, match="mxfp4, which is for experts only"):
+        model_facts.read(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from ops.commands import new
 from ops.console.cli import CommandError
-from ops.project import catalogue
+from ops.project import catalogue, new_service
 from ops.project.service_files import ServiceFiles
 
 
@@ -24,6 +24,18 @@ def test_a_new_service_cannot_begin_with_several_models():
         CommandError, match=r"multi-model serves llama-3\.1-8b and qwen3-32b at once.* Start from another"
     ):
         new.shape_of(catalogue.find("multi-model"))
+
+
+@pytest.mark.parametrize("text", ["name: mine\n", None], ids=["without-it", "no-file"])
+def test_what_a_new_service_takes_over_and_is_not_there_is_named(tmp_path, text):
+    file = tmp_path / "services" / "mine" / "service.yaml"
+    file.parent.mkdir(parents=True)
+    if text:
+        file.write_text(text)
+    said = "lacks worker_nodes" if text else "There is no"
+    with pytest.raises(CommandError, match=said) as error:
+        new_service.search("worker_nodes:\n(.*)", file, "worker_nodes")
+    assert "services/mine/service.yaml" in str(error.value)
 
 
 @pytest.mark.parametrize("file", ["service.yaml", "Containerfile", "probe.yaml"])

@@ -37,7 +37,7 @@ def engine_fields() -> Fields:
 
 
 @functools.cache
-def fields_of(*classes: type) -> Fields:
+def fields_of(*classes: Any) -> Fields:
     return {field.name: field for cls in classes for field in dataclasses.fields(cls)}
 
 
@@ -164,7 +164,7 @@ def adapter_of(field: dataclasses.Field) -> TypeAdapter | None:
         return None
     own = field.default.metadata if isinstance(field.default, FieldInfo) else bounds().get(field.name, [])
     try:
-        return TypeAdapter(Annotated[(field.type, *own)] if own else field.type)
+        return TypeAdapter(Annotated[(field.type, *own)] if own else field.type)  # ty: ignore[invalid-type-form]
     except PydanticSchemaGenerationError:  # a type of torch
         return None
 
@@ -174,8 +174,10 @@ def bounds() -> dict[str, list[Any]]:
     """Bounds such as `gt=0`, by name: EngineArgs itself has none, the configurations that it is split into have."""
     from vllm import config
 
-    parts = [config.ModelConfig, config.CacheConfig, config.ParallelConfig, config.SchedulerConfig, config.LoRAConfig]
-    parts += [config.LoadConfig, config.MultiModalConfig, config.ObservabilityConfig, config.UVAOffloadConfig]
+    parts = (
+        *(config.ModelConfig, config.CacheConfig, config.ParallelConfig, config.SchedulerConfig, config.LoRAConfig),
+        *(config.LoadConfig, config.MultiModalConfig, config.ObservabilityConfig, config.UVAOffloadConfig),
+    )
     return {
         field.name: field.default.metadata
         for part in parts

@@ -82,7 +82,10 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def ray_folder() -> Path:
-    return Path(importlib.util.find_spec("ray").origin).parent
+    spec = importlib.util.find_spec("ray")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("Ray is not installed")
+    return Path(spec.origin).parent
 
 
 @functools.cache

@@ -66,7 +66,7 @@ BESIDES = {
 """Keys that are read without being fields of the class."""
 
 
-def of(kind: type) -> Known:
+def of(kind: Any) -> Known:
     """The keys of a dataclass or pydantic model, and of those that its fields hold."""
     if dataclasses.is_dataclass(kind):
         annotations, refused = typing.get_type_hints(kind), True

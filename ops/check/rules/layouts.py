@@ -137,7 +137,7 @@ def shortened(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def port_base(model: Model, side: str) -> int | None:
+def port_base(model: Model, side: str) -> float | None:
     return number(model.get("experimental_configs", "NIXL_SIDE_CHANNEL_PORT_BASE", default=PORT_BASES[side]))
 
 

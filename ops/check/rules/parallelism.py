@@ -47,7 +47,9 @@ def hardware(model: Model) -> Literal["gpu", "cpu", "tpu"]:
 def bundles_of(model: Model) -> dict[tuple[str | int, ...], dict[str, Any]]:
     """The bundles that are written, by the way to each within `placement_group_config`."""
     group = mapping(model.get("placement_group_config"))
-    listed = {("bundles", index): mapping(bundle) for index, bundle in enumerate(sequence(group.get("bundles")))}
+    listed: dict[tuple[str | int, ...], dict[str, Any]] = {
+        ("bundles", index): mapping(bundle) for index, bundle in enumerate(sequence(group.get("bundles")))
+    }
     repeated = group.get("bundle_per_worker")
     return listed if repeated is None else {("bundle_per_worker",): mapping(repeated)} | listed
 

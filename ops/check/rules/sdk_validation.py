@@ -90,7 +90,8 @@ def by_serve(config: dict[str, Any]) -> Iterator[Fault]:
     from ray.serve.schema import ServeDeploySchema
 
     fields = dict.fromkeys(ServiceConfig.__dataclass_fields__) | config
-    serve = PrivateServiceSDK._build_ray_serve_config(None, SimpleNamespace(**fields))
+    sdk: Any = PrivateServiceSDK  # its method is called without an object, and with any that has these fields
+    serve = sdk._build_ray_serve_config(None, SimpleNamespace(**fields))
     if isinstance(serve["applications"], list):
         serve["applications"] = [without_folders(application) for application in serve["applications"]]
     yield from raised(lambda: ServeDeploySchema(**serve), (), serve)

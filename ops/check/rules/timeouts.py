@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
@@ -25,10 +26,10 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
         yield from start(files, model)
 
 
-def number(value: object) -> float | None:
+def number(value: Any) -> float | None:
     """The number that an environment variable or a field holds; None where it holds none."""
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (TypeError, ValueError):
         return None
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.project.model_facts import ModelFacts, attention_projections, layers_by_mlp
+from ops.project.model_facts import Experts, ModelFacts, attention_projections, layers_by_mlp
 from ops.sizing.memory.engine import MIB, EngineSettings
 
 VOCABULARY_PADDING = 64  # vllm/model_executor/layers/vocab_parallel_embedding.py
@@ -63,7 +63,7 @@ def tensors(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> Iterator
     if facts.experts:
         _, layers = layers_by_mlp(facts, stage.first, stage.end)
         if engine.quantisation == "mxfp4":
-            experts = facts.experts.count * mxfp4_expert_bytes(facts, engine)
+            experts = facts.experts.count * mxfp4_expert_bytes(facts.experts, hidden, engine)
             yield from ((layers, experts * 2 / 3), (layers, experts / 3))
         yield layers, hidden * facts.experts.count * dtype  # the router
     own_output = stage.is_last and not (facts.tied_embeddings and stage.is_first)
@@ -90,13 +90,13 @@ def matrices(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> Iterato
             yield from ((with_experts, 2 * experts * of_expert), (with_experts, experts * of_expert))
 
 
-def mxfp4_expert_bytes(facts: ModelFacts, engine: EngineSettings) -> float:
+def mxfp4_expert_bytes(experts: Experts, hidden: int, engine: EngineSettings) -> float:
     """Of one expert of one layer on one GPU, with sizes padded to the tiles of the kernels.
 
     Triton's, which serve Hopper only, pad the intermediate size to 64; Marlin's, for the GPUs before it, and
     FlashInfer's for Blackwell pad both sizes, to 128 and 256 (mxfp4_round_up_hidden_size_and_intermediate_size).
     """
-    intermediate, hidden = facts.experts.intermediate_size / engine.expert_parallel, facts.hidden_size
+    intermediate = experts.intermediate_size / engine.expert_parallel
     if engine.hopper:
         return TRITON_LAYOUT * 3 * padded(intermediate, 64) * hidden * MXFP4_BITS / 8
     return 3 * padded(intermediate, 128) * padded(hidden, 256) * MXFP4_BITS / 8
