@@ -79,6 +79,7 @@ def finish(root: Path) -> None:
         for path in plan["write"]:
             write(folder / "files" / path, folder / "next", root / path)
         (git_folder / "index.lock").replace(git_folder / "index")
+        (git_folder / "index.lock").unlink(missing_ok=True)  # a rename to another link of the same file does nothing
     except OSError as error:
         raise SwitchError(f"an upgrade cannot be finished: {error}. Put that right and run scripts/setup.") from None
     if head != plan["after"]:

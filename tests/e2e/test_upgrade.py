@@ -43,22 +43,20 @@ CHANGELOG = """# Changelog
 KILLED_AT = """
 import os, runpy, signal, sys
 sys.path.insert(0, os.getcwd())
-at, seen = int(sys.argv.pop(1)), 0
-EVENTS = ("os.rename", "os.remove", "os.link", "os.rmdir", "subprocess.Popen", "shutil.rmtree")
+left = int(sys.argv.pop(1))
 
 def hook(event, arguments):
-    global seen
-    if event in EVENTS:
-        seen += 1
-        if seen == at:
-            os.kill(0, signal.SIGKILL)  # the whole group, and so a git that runs
+    global left
+    writes = event in ("os.rename", "os.remove", "os.link", "os.rmdir", "subprocess.Popen")
+    if writes and os.path.exists(".git/upgrade"):
+        left -= 1
+        if left == 0:
+            os.kill(0, signal.SIGKILL)
 
 sys.addaudithook(hook)
-try:
-    runpy.run_module("ops.commands.upgrade", run_name="__main__", alter_sys=True)
-finally:
-    print(f"events: {seen}")
+runpy.run_module("ops.commands.upgrade", run_name="__main__", alter_sys=True)
 """
+"""Run an upgrade and kill it before the n-th rename, removal, link or start of git after it began to write."""
 
 
 @dataclass
@@ -84,8 +82,8 @@ class Repository:
         self.write(path, (self.folder / path).read_text() + text)
 
     def commit(self, message: str, tag: str | None = None) -> None:
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", message)
+        self.git("add", "--all", "--", ".", ":!keys.yaml")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
         if tag:
             self.git("tag", tag)
 
@@ -105,9 +103,7 @@ class Repository:
 def env(tmp_path_factory) -> dict[str, str]:
     """The environment of a user who has configured git, and whose python3 is that of the tests."""
     home = tmp_path_factory.mktemp("home")
-    (home / ".gitconfig").write_text(
-        "[user]\nname = A User\nemail = user@example.com\n[init]\ndefaultBranch = main\n[advice]\ndetachedHead = false\n"
-    )
+    (home / ".gitconfig").write_text("[user]\nname = A User\nemail = user@example.com\n[init]\ndefaultBranch = main\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return kept | {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
@@ -159,8 +155,12 @@ def clone(template, env, tmp_path) -> Repository:
     shutil.rmtree(made.folder / "services/gpt_oss")
     shutil.rmtree(made.folder / "services/vision_llm")
     made.append("services/small_size_llm/slo.yaml", "# Ours.\n")
-    added = made.folder / "services/reasoning_llm"
-    shutil.copytree(added, made.folder / "services/my_llm")
+    shutil.copytree(made.folder / "services/reasoning_llm", made.folder / "services/my_llm")
+    for file in ("serve.py", "service.yaml"):
+        text = (made.folder / "services/my_llm" / file).read_text()
+        made.write(
+            f"services/my_llm/{file}", text.replace("reasoning-llm", "my-llm").replace("reasoning_llm", "my_llm")
+        )
     made.write("README.md", "# Our models\n")
     made.write("docs/runbook.md", "# Ours\n")
     made.git("tag", "v0.2.0")  # a release of their own: the workflow rolls tags v* out
@@ -178,6 +178,14 @@ def set_up(repository: Repository) -> None:
     (venv / "bin/python").chmod(0o755)
     fingerprint = "from ops.local import venv; print(venv.fingerprint(), end='')"
     (venv / "setup-done").write_text(repository.run(sys.executable, "-c", fingerprint).stdout)
+
+
+@pytest.fixture
+def without_services(clone) -> Repository:
+    """A clone whose services are not there yet, so that scripts/check, which follows an upgrade, takes seconds."""
+    shutil.rmtree(clone.folder / "services")
+    clone.commit("No services")
+    return clone
 
 
 @pytest.fixture
@@ -224,11 +232,13 @@ def test_brings_what_is_the_templates_and_leaves_what_is_the_users(clone, templa
 
 
 def test_check_runs_with_the_new_tools_and_a_finding_does_not_undo_the_upgrade(clone):
-    clone.write("services/my_llm/slo.yaml", "objectives: {no_such_objective: 1s}\n")
+    clone.git("rm", "--quiet", "-r", "services/small_size_llm", "services/reasoning_llm")
+    text = (clone.folder / "services/my_llm/service.yaml").read_text()
+    clone.write("services/my_llm/service.yaml", text.replace("name: my-llm", "name: other-llm", 1))
     clone.commit("A fault")
     done = clone.upgrade()
     assert done.returncode == 1
-    assert "no_such_objective" in done.stdout
+    assert "name is other-llm, in the folder of my-llm." in done.stdout
     assert "The upgrade is done. Fix what scripts/check says, or undo the upgrade." in done.stdout
     assert 'version = "0.3.0"' in (clone.folder / "pyproject.toml").read_text()
     assert "about colours" in done.stdout
@@ -238,14 +248,16 @@ def test_check_runs_with_the_new_tools_and_a_finding_does_not_undo_the_upgrade(c
     assert "Nothing to do: this clone has v0.3.0, the newest version of the template" in again.stdout
 
 
-def test_a_change_to_a_tool_is_refused_with_its_diff_and_can_be_kept(clone, refused):
+def test_a_change_to_a_tool_is_refused_with_its_diff_and_can_be_kept(without_services, clone, refused):
     clone.append("ops/console/progress.py", "\nOURS = 1\n")
     (clone.folder / "scripts/bench").unlink()
     clone.commit("Our tool")
     said = refused("--to", "v0.2.0")
     assert "+OURS = 1" in said
     assert "deleted file" in said
-    commands = [line.strip() for line in said.splitlines() if line.startswith("  git ") or line.startswith("  scripts/")]
+    commands = [
+        line.strip() for line in said.splitlines() if line.startswith("  git ") or line.startswith("  scripts/")
+    ]
     assert len(commands) == 5
     for command in commands:
         done = clone.run("bash", "-c", command)
@@ -281,7 +293,8 @@ def test_same_version(clone):
     assert clone.state() == before
 
 
-def test_an_older_version_needs_consent(clone):
+def test_an_older_version_needs_consent(without_services):
+    clone = without_services
     clone.upgrade("--to", "v0.3.0")
     before = clone.state()
     refused = clone.upgrade("--to", "v0.2.0")
@@ -295,7 +308,8 @@ def test_an_older_version_needs_consent(clone):
     assert (clone.folder / "docs/runbook.md").exists()
 
 
-def test_the_default_source_is_the_remote_template(clone, template, tmp_path):
+def test_the_default_source_is_the_remote_template(without_services, template, tmp_path):
+    clone = without_services
     clone.git("remote", "set-url", "origin", str(tmp_path / "gone"))
     clone.git("remote", "add", "template", str(template.folder))
     assert "v0.3.0 from " + str(template.folder) in clone.upgrade().stderr
@@ -307,7 +321,9 @@ def test_no_source(clone, refused):
 
 
 def test_source_that_is_not_there(refused, tmp_path):
-    assert f"The template at {tmp_path / 'no-such'} cannot be read. git says: " in refused("--from", str(tmp_path / "no-such"))
+    assert f"The template at {tmp_path / 'no-such'} cannot be read. git says: " in refused(
+        "--from", str(tmp_path / "no-such")
+    )
 
 
 def test_source_that_cannot_be_reached_is_named_without_its_token(refused):
@@ -362,7 +378,40 @@ def test_a_clone_that_lost_the_templates_parts(clone, refused):
     assert "is not a clone of the template" in refused()
 
 
-def killed(clone: Repository, at: int) -> subprocess.CompletedProcess:
-    """Run an upgrade that kills itself, and the git it may have started, as its `at`-th change of a file begins."""
+def killed(clone: Repository, at: int) -> bool:
+    """Run an upgrade that is killed before the `at`-th event after it began to write; whether it had so many."""
     command = [sys.executable, "-c", KILLED_AT, str(at), "--to", "v0.2.0"]
-    return subprocess.run(command, cwd=clone.folder, env=clone.env, capture_output=True, text=True, start_new_session=True)
+    done = subprocess.run(
+        command, cwd=clone.folder, env=clone.env, capture_output=True, text=True, start_new_session=True, check=False
+    )
+    return done.returncode == -signal.SIGKILL
+
+
+def test_killed_anywhere_the_clone_is_as_before_or_as_after(without_services, tmp_path):
+    clone, untouched = without_services, tmp_path / "untouched"
+    shutil.copytree(clone.folder, untouched)
+    head_before, changed_before, files_before = clone.state()
+    as_before, at = [], 1
+    while killed(clone, at):
+        next_command = clone.run("scripts/setup")
+        assert next_command.returncode == 0, next_command.stderr
+        head, changed, files = clone.state()
+        assert changed == changed_before, f"event {at}"
+        as_before.append(head == head_before)
+        if head == head_before:
+            assert files == files_before
+        else:
+            assert clone.git("rev-parse", "HEAD~1").strip() == head_before.strip()
+            assert set(clone.git("diff", "--name-only", "HEAD~1").split()) == {
+                DROPPED,
+                NEW_TOOL,
+                TOOL,
+                "pyproject.toml",
+            }
+        clone.commit("Work goes on")
+        shutil.rmtree(clone.folder)
+        shutil.copytree(untouched, clone.folder)
+        at += 1
+    assert True in as_before
+    assert as_before == sorted(as_before, reverse=True), "as before up to an event, as after from there on"
+    assert as_before.count(False) > 10
