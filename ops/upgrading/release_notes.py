@@ -20,9 +20,8 @@ def changelog(root: Path, versions: Versions) -> str:
 
 def is_between(section: str, low: str, high: str) -> bool:
     """Whether a section, such as "## [0.2.0] - 2026-12-01", is about a version after `low`, up to `high`."""
-    named = re.match(r"## \[(.+?)\]", section)
-    version = number(f"v{named[1]}") if named else None
-    return version is not None and number(low) < version <= number(high)
+    named = re.match(r"## \[(\d+\.\d+\.\d+)\]", section)
+    return named is not None and number(low) < number(named[1]) <= number(high)
 
 
 def services_of(root: Path, commit: str) -> dict[str, str]:

@@ -16,10 +16,13 @@ PARTS = ("ops", "pyproject.toml", "scripts", "serving", "versions.toml")
 """What every version of the template has."""
 
 
-def number(tag: str) -> tuple[int, ...] | None:
-    """The version that a tag such as v0.2.0 names, to compare it with others; None for other tags."""
-    found = re.fullmatch(r"v(\d+)\.(\d+)\.(\d+)", tag)
-    return tuple(map(int, found.groups())) if found else None
+def is_version(tag: str) -> bool:
+    return re.fullmatch(r"v\d+\.\d+\.\d+", tag) is not None
+
+
+def number(tag: str) -> tuple[int, ...]:
+    """The version that a tag such as v0.2.0 names, to compare it with others."""
+    return tuple(map(int, tag.removeprefix("v").split(".")))
 
 
 def version_tag(root: Path, commit: str) -> str | None:
@@ -29,9 +32,10 @@ def version_tag(root: Path, commit: str) -> str | None:
         return None
     try:
         project = tomllib.loads(git(root, "show", f"{commit}:pyproject.toml"))["project"]
-        return f"v{project['version']}"
+        tag = f"v{project['version']}"
     except (tomllib.TOMLDecodeError, KeyError, TypeError):
         return None
+    return tag if is_version(tag) else None
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class Template:
         except CommandError as error:
             said = str(error).replace(url, without_password(url))
             raise CommandError(f"The template at {shown} cannot be read. git says: {said}") from None
-        objects = dict(reversed(line.split("\trefs/tags/")) for line in listed.splitlines())
-        versions = sorted(filter(number, objects), key=number)
+        objects = {tag: it for it, tag in (line.split("\trefs/tags/") for line in listed.splitlines())}
+        versions = sorted(filter(is_version, objects), key=number)
         if not versions:
             raise CommandError(
                 f"The repository at {shown} has no tag of a version, such as v0.2.0, so it is not the template. "
