@@ -45,3 +45,9 @@ def test_service_images(service, versions):
     image = service.config.get("image_uri")
     assert image in (None, versions["base_image"])
     assert (image is None) != ("containerfile" not in service.config), "one of image_uri and containerfile, not both"
+
+
+def test_changelog_begins_with_what_is_unreleased_and_then_the_version_of_the_template(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    sections = re.findall(r"^## \[(.+?)\]", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sections[:2] == ["Unreleased", project["project"]["version"]]

@@ -1,0 +1,1 @@
+"""Bring the runtime and the tools of another version of the template into a clone, in one commit."""
