@@ -1,6 +1,6 @@
 """A user edits, adds and deletes services, and nothing of ours breaks.
 
-Each case is made in a clone of the repository, on its own services/: scripts/check must find no error that was not there
+Each case is made in a clone of the repository, on its services/: scripts/check must find no error that was not there
 before, and the quick tests of tests/services must pass. A service that the user has deleted or has written otherwise
 than the edit expects is put back from tests/fixtures first.
 """
