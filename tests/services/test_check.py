@@ -11,9 +11,5 @@ def test_check_finds_no_error(services: list[Service], scripts: Run):
     checked = scripts("check", *(service.name for service in services), "--json")
     result = json.loads(checked.stdout or "{}")
     assert "findings" in result, checked.stderr
-    found = [f"{one['file']}:{one['line']} {one['what']} Fix: {one['fix']}" for one in errors(result["findings"])]
-    assert not found, "\n".join(found)
-
-
-def errors(findings: list[dict]) -> list[dict]:
-    return [finding for finding in findings if finding.get("severity", "error") == "error"]
+    errors = [one for one in result["findings"] if one["severity"] == "error"]
+    assert not errors, "\n".join(f"{one['file']}:{one['line']} {one['what']} Fix: {one['fix']}" for one in errors)
