@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def git_dir(root: Path) -> Path:
 
 
 @contextmanager
-def locked(root: Path, wait: bool) -> Iterator[None]:
+def locked(root: Path, wait: bool) -> Generator[None]:
     """Hold the lock of upgrades of this clone; a killed process has it no more.
 
     Raises:
