@@ -295,6 +295,18 @@ CONTRACT = [
         also=((README, "| `phi-2` |", "| `phi-2b` |"),),
     ),
     Fault("gated", SMALL_YAML, "  HF_TOKEN:", "  TOKEN_OF_HF:", "gated-without-a-token", "env_vars:"),
+    Fault(
+        "gated choice",
+        SMALL_YAML,
+        "  HF_TOKEN:",
+        "  TOKEN_OF_HF:",
+        "gated-choice-without-a-token",
+        "env_vars:",
+        also=(
+            (SMALL_YAML, "model: llama-3.1-8b", "model: phi-4-mini"),
+            (PROBE, "model: llama-3.1-8b", "model: phi-4-mini"),
+        ),
+    ),
     Fault("laptop profile", SMALL_YAML, "profile: gpu", "profile: laptop", "laptop-profile-deployed"),
 ]
 READMES = [

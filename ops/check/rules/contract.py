@@ -194,15 +194,18 @@ def slo(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def token(files: ServiceFiles) -> Iterator[Finding]:
-    deployed = {model.id for model in files.served}
-    for model_id in sorted(files.serve.gated):
-        if model_id in files.models and "HF_TOKEN" not in files.env_vars:
-            yield make_finding(
-                files,
-                registry.GATED_WITHOUT_A_TOKEN if model_id in deployed else registry.GATED_CHOICE_WITHOUT_A_TOKEN,
-                files.yaml.place("env_vars"),
-                what=f"The weights of {model_id} are gated, and env_vars does not name HF_TOKEN.",
-            )
+    """Gated models without HF_TOKEN: those that are deployed, or where none of these is gated, those to choose from."""
+    if "HF_TOKEN" in files.env_vars:
+        return
+    gated = [model.id for model in files.models.values() if model.id in files.serve.gated]
+    deployed = [model.id for model in files.served if model.id in gated]
+    if names := dict.fromkeys(deployed or gated):
+        yield make_finding(
+            files,
+            registry.GATED_WITHOUT_A_TOKEN if deployed else registry.GATED_CHOICE_WITHOUT_A_TOKEN,
+            files.yaml.place("env_vars"),
+            what=f"The weights of {' and '.join(names)} are gated, and env_vars does not name HF_TOKEN.",
+        )
 
 
 def laptop(files: ServiceFiles) -> Iterator[Finding]:

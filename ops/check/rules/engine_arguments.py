@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -47,20 +47,20 @@ def of_fields(
     """Names that are not known, and values that are wrong, in `engine_kwargs` or a dict in it."""
     for name, value in given.items():
         if name not in known:
-            yield unknown(files, str(name), known.keys() - given.keys(), place_of, holder)
+            yield unknown(files, str(name), known, given, place_of, holder)
         elif value != known[name].default:
             yield from wrong_value(files, known[name], value, place_of, holder)
 
 
 def unknown(
-    files: ServiceFiles, name: str, free: Iterable[str], place_of: Callable[..., Place], holder: str
+    files: ServiceFiles, name: str, known: Fields, given: dict[str, Any], place_of: Callable[..., Place], holder: str
 ) -> Finding:
     return make_finding(
         files,
         registry.UNKNOWN_ENGINE_ARGUMENT,
         place_of(name),
         what=f"`{holder}` has `{name}`, which the installed vLLM does not know.",
-        fix=instead(name, sorted(free), "Remove it, or see what replaced it in vLLM's release notes."),
+        fix=instead(name, known, "Remove it, or see what replaced it in vLLM's release notes.", given=given),
     )
 
 
@@ -77,7 +77,7 @@ def wrong_value(
             yield from of_fields(files, written, known, here, name)
             return
         strange = [key for key in value if key not in known]
-        yield from (unknown(files, str(key), known.keys() - value.keys(), here, name) for key in strange)
+        yield from (unknown(files, str(key), known, value, here, name) for key in strange)
         value = {key: item for key, item in value.items() if key in known}
     if choices := open_choices().get(name):
         if isinstance(value, str) and value.lower() not in [choice.lower() for choice in choices]:

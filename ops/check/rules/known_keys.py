@@ -205,9 +205,8 @@ def instead(key: Any, options: Iterable[str], given: Iterable[Any] = ()) -> str:
     Args:
         given: keys that stand beside it already.
     """
-    free = sorted(set(options) - set(given))
-    close = nearest(key, free)
-    return f"Write {close}." if close else f"Remove it, or write one of: {', '.join(free)}."
+    close, free = nearest(key, options), sorted(set(options) - set(given))
+    return f"Write {close}." if close in free else f"Remove it, or write one of: {', '.join(free)}."
 
 
 def where_it_belongs(key: Any, root: Known, data: Any) -> str:

@@ -1,7 +1,7 @@
 """Names that are not known, and what was meant."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -11,7 +11,7 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     return of_folded[close[0]] if close else None
 
 
-def instead(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.6) -> str:
-    """What to do about an unknown name, as a sentence."""
+def instead(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.6, given: Collection[str] = ()) -> str:
+    """What to do about an unknown name, as a sentence; never to write a name that is given already."""
     close = nearest(name, known, likeness)
-    return f"Write {close} instead, if that is meant." if close else otherwise
+    return f"Write {close} instead, if that is meant." if close and close not in given else otherwise
