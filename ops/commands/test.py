@@ -16,7 +16,13 @@ from ops.project import catalogue
 from ops.project.catalogue import ROOT
 
 USAGE = "scripts/test [services [NAME ...] | unit | e2e | all] [-- pytest arguments]"
-LINTERS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
+LINTERS = (
+    ("-m", "ruff", "check", "."),
+    ("-m", "ruff", "format", "--check", "."),
+    ("-m", "ty", "check", "--python", sys.prefix),
+    ("-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"),  # has no __main__
+)
+"""What the interpreter is called with."""
 # In two workers, as one alone leaves a third of two processors idle while it waits.
 WORKERS = ("--numprocesses=2", "--no-loadscope-reorder")
 SUITES = {
@@ -89,9 +95,9 @@ def asked(words: list[str]) -> Asked:
 
 
 def lint() -> int:
-    """Run all linters; the worst exit status."""
+    """Run the linters and the type checker; the worst exit status."""
     say("lint")
-    return max(subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode for words in LINTERS)
+    return max(subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode for words in LINTERS)
 
 
 def prepare() -> None:
