@@ -17,7 +17,6 @@ LEFT_BY_RUNS = (
     ".venv/pyvenv.cfg",
     "alerts/small-size-llm.yaml",
     "benchmarks/runs.csv",
-    "check-ignore.yaml",
     "rollouts/small-size-llm/journal.jsonl",
     "serving/__pycache__/app.cpython-312.pyc",
 )
