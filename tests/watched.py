@@ -8,7 +8,6 @@ from collections.abc import Callable
 import yaml
 
 from ops.monitoring import alerts, dashboard, prometheus
-from ops.project import slo
 from ops.project.catalogue import Service
 
 METRIC = re.compile(r"\bray_(?:serve|vllm|node)_\w+")
@@ -34,7 +33,7 @@ def chosen(expression: str) -> str:
 
 
 def rules(service: Service) -> list[dict]:
-    return yaml.safe_load(alerts.text(service, slo.load(service.slo_file)))["groups"][0]["rules"]
+    return yaml.safe_load(alerts.text(service))["groups"][0]["rules"]
 
 
 def metrics(texts: list[str]) -> set[str]:

@@ -24,8 +24,9 @@ def monitoring(
     Example: scripts/monitoring small-size-llm
     """
     chosen = [catalogue.find(name) for name in services] if services else catalogue.services()
+    written = texts(chosen)
     FOLDER.mkdir(exist_ok=True)
-    for service, text in texts(chosen).items():
+    for service, text in written.items():
         file = FOLDER / f"{service.name}.yaml"
         file.write_text(text)
         out.print(f"Wrote {file.relative_to(ROOT)}.")

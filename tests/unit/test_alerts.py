@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ops.commands import monitoring
+from ops.console.cli import CommandError
 from ops.monitoring import alerts
-from ops.project import slo
-from ops.project.catalogue import Service, find
+from ops.monitoring.beside import Watch
+from ops.project.catalogue import Service, find, services
+from tests.planted import change
 
 SERVICE = find("small-size-llm")
 APPLICATION = 'application="small-size-llm"'
@@ -163,12 +166,8 @@ def test_alert_fires_when_it_should(case, promtool, tmp_path):
 
 
 def test_every_alert_is_seen_to_fire_and_not_to():
-    names = {rule["alert"] for rule in rules(text_of(SERVICE))}
+    names = {rule["alert"] for rule in rules(alerts.text(SERVICE))}
     assert {case.alert for case in CASES if case.fires} == {case.alert for case in CASES if not case.fires} == names
-
-
-def text_of(service: Service) -> str:
-    return alerts.text(service, slo.load(service.slo_file))
 
 
 def rules(text: str) -> list[dict]:
@@ -177,7 +176,7 @@ def rules(text: str) -> list[dict]:
 
 def rule_file(service: Service, folder: Path) -> Path:
     file = folder / "rules.yaml"
-    file.write_text(text_of(service))
+    file.write_text(alerts.text(service))
     return file
 
 
@@ -197,7 +196,68 @@ def test_every_alert_has_its_paragraph_of_what_to_do(service, root):
         for line in (root / "docs" / "monitoring.md").read_text().splitlines()
         if line.startswith("### ")
     }
-    for rule in rules(text_of(service)):
+    for rule in rules(alerts.text(service)):
         file, _, anchor = rule["annotations"]["runbook"].partition("#")
         assert file == "docs/monitoring.md"
         assert anchor in headings, rule["alert"]
+
+
+# What scripts/monitoring writes, and the plan of a deploy says
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """Where scripts/monitoring writes, with what it prints relative to it."""
+    monkeypatch.setattr(monitoring, "ROOT", tmp_path)
+    monkeypatch.setattr(monitoring, "FOLDER", tmp_path / "alerts")
+    return tmp_path / "alerts"
+
+
+def test_the_rules_of_the_services_named_are_written(folder, capsys):
+    monitoring.monitoring(["small-size-llm", "gpt_oss"])
+    assert sorted(file.name for file in folder.iterdir()) == ["gpt-oss.yaml", "small-size-llm.yaml"]
+    assert (folder / "small-size-llm.yaml").read_text() == alerts.text(SERVICE)
+    assert "Wrote alerts/small-size-llm.yaml" in capsys.readouterr().out
+
+
+def test_the_rules_of_all_services_are_written_where_none_is_named(folder):
+    monitoring.monitoring()
+    assert {file.stem for file in folder.iterdir()} == {service.name for service in services()}
+
+
+@pytest.fixture
+def broken(copied) -> list[Service]:
+    """A service without an SLO file, and one whose SLO file has an unknown key."""
+    missing, unknown = (Service(copied / "services" / name) for name in ("gpt_oss", "small_size_llm"))
+    missing.slo_file.unlink()
+    change(copied, "services/small_size_llm/slo.yaml", "ttft_p50", "ttft_p51")
+    return [missing, unknown]
+
+
+def test_slo_files_that_are_missing_or_wrong_are_all_named_and_nothing_is_written(broken, folder, monkeypatch):
+    monkeypatch.setattr(monitoring.catalogue, "services", lambda: [*broken, SERVICE])
+    with pytest.raises(CommandError, match=r"(?s)gpt_oss/slo\.yaml cannot be read.*objectives\.ttft_p51"):
+        monitoring.monitoring()
+    assert not folder.exists()
+
+
+def test_a_repository_without_services_says_how_to_make_one(folder, monkeypatch):
+    monkeypatch.setattr(monitoring.catalogue, "services", list)
+    with pytest.raises(CommandError, match="scripts/new"):
+        monitoring.monitoring()
+
+
+def test_the_plan_of_a_deploy_says_how_many_rules_there_are():
+    assert alerts.in_a_plan(SERVICE) == (
+        f"{len(rules(alerts.text(SERVICE)))} rules from slo.yaml; write them: scripts/monitoring small-size-llm"
+    )
+
+
+def test_the_plan_of_a_deploy_says_why_there_are_none(broken):
+    assert [alerts.in_a_plan(service).split(".")[0] for service in broken] == ["none", "none"]
+    assert "cannot be read: No such file or directory" in alerts.in_a_plan(broken[0])
+
+
+def test_a_run_with_monitoring_is_refused_before_its_engine_starts(broken):
+    with pytest.raises(CommandError, match=r"slo\.yaml cannot be read"):
+        Watch().get_ready(broken[0], waiting_for=lambda _: None)

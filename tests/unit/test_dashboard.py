@@ -20,7 +20,13 @@ def panels(content: dict) -> list[dict]:
 
 
 def test_file_is_up_to_date():
-    assert dashboard.FILE.read_text() == dashboard.text(), "run scripts/monitoring"
+    assert dashboard.FILE.read_text() == dashboard.text(), "run python -m ops.monitoring.dashboard"
+
+
+def test_its_first_key_says_what_made_it(content):
+    first, text = next(iter(content.items()))
+    assert first == "description"
+    assert text.startswith("Made by `python -m ops.monitoring.dashboard`")
 
 
 def test_grafanas_own_types_read_it_and_write_it_again(content):

@@ -6,7 +6,7 @@ from ops.check import result_cache
 from ops.check.finding import Finding
 from tests.planted import change
 
-FINDING = Finding(check="unknown-key", file="a.yaml", line=1, what="What.", why="Why.", fix="Fix.")
+FINDING = Finding(check="unknown-key", severity="error", file="a.yaml", line=1, what="What.", why="Why.", fix="Fix.")
 
 
 @pytest.fixture

@@ -11,15 +11,12 @@ import yaml
 from anyscale._private.workload.workload_sdk import _get_runtime_env_default_excludes
 from anyscale.utils.ray_utils import zip_directory
 
-FIXTURES = Path("tests/fixtures/services")
-SERVICES = sorted(file.parent.name for file in FIXTURES.resolve().glob("*/service.yaml"))
 UPLOADED = {"services", "serving", "versions.toml"}
 LEFT_BY_RUNS = (
     ".env",
     ".venv/pyvenv.cfg",
     "alerts/small-size-llm.yaml",
     "benchmarks/runs.csv",
-    "check-ignore.yaml",
     "rollouts/small-size-llm/journal.jsonl",
     "serving/__pycache__/app.cpython-312.pyc",
 )
@@ -27,14 +24,13 @@ LEFT_BY_RUNS = (
 
 
 @pytest.fixture(scope="module")
-def clone(root, tmp_path_factory) -> Path:
+def clone(project, root, tmp_path_factory) -> Path:
     """The files that git has, with the services of the tests in place of the user's."""
     folder = tmp_path_factory.mktemp("clone")
     for name in tracked(root):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / name)
-    shutil.rmtree(folder / "services", ignore_errors=True)
-    shutil.copytree(root / FIXTURES, folder / "services", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(project / "services", folder / "services")
     for name in LEFT_BY_RUNS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("left by a run")
@@ -42,16 +38,12 @@ def clone(root, tmp_path_factory) -> Path:
 
 
 def tracked(root: Path) -> list[str]:
+    """The files of the repository but the user's services."""
     if not (root / ".git").exists():
         pytest.skip("this is no clone, and only git tells which files are the repository's")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [name for name in listed.stdout.splitlines() if (root / name).is_file()]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in listed if not name.startswith("services/") and (root / name).is_file()]
 
 
 def zipped(folder: Path, service_yaml: Path, to: Path) -> Path:
@@ -65,9 +57,8 @@ def names(package: Path) -> set[str]:
     return {name for name in ZipFile(package).namelist() if not name.endswith("/")}
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_the_zip_has_the_services_the_runtime_and_the_versions(name, clone, tmp_path):
-    uploaded = names(zipped(clone, clone / "services" / name / "service.yaml", tmp_path / "package.zip"))
+def test_the_zip_has_the_services_the_runtime_and_the_versions(service, clone, tmp_path):
+    uploaded = names(zipped(clone, service.folder / "service.yaml", tmp_path / "package.zip"))
     assert {file.split("/")[0] for file in uploaded} == UPLOADED
     expected = {file for file in map(str, files(clone)) if file.split("/")[0] in UPLOADED}
     assert uploaded == expected - set(LEFT_BY_RUNS)
@@ -77,9 +68,9 @@ def files(folder: Path) -> list[Path]:
     return [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
 
 
-def test_a_service_made_by_scripts_new_uploads_the_same(root):
+def test_a_service_made_by_scripts_new_uploads_the_same(project, root):
     template = (root / "templates" / "service.yaml.jinja").read_text()
-    made = (root / FIXTURES / "small_size_llm" / "service.yaml").read_text()
+    made = (project / "services" / "small_size_llm" / "service.yaml").read_text()
     assert excludes(template) == excludes(made)
 
 
