@@ -4,6 +4,7 @@ import pytest
 
 from ops.console.cli import CommandError
 from ops.monitoring import alerts, prometheus
+from ops.project import catalogue
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def tools(prometheus_tools) -> prometheus.Tools:
 
 
 def test_it_evaluates_the_rules_and_refuses_what_is_no_query(tools, tmp_path):
-    rules = alerts.file_of("small-size-llm")
+    rules = tmp_path / "small-size-llm.rules.yaml"
+    rules.write_text(alerts.text(catalogue.find("small-size-llm")))
     server, process = prometheus.start(["127.0.0.1:9"], [rules], tmp_path, tools)
     try:
         assert {rule["name"] for rule in server.rules("small-size-llm")} >= {"LLMNoMetrics", "LLMFirstTokenLate"}
