@@ -30,7 +30,7 @@ class Strict(BaseModel):
 
 
 class MemoryFit(Strict):
-    """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/memory."""
+    """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/sizing/memory."""
 
     accelerator: str
     memory: int
@@ -167,7 +167,8 @@ def look_up(files: ServiceFiles, model: Model, costs: Cost) -> Known:
         )
     if gpu is None:
         known.unknown.append(
-            f"The GPU{f' {asked}' if asked else ''} is unknown: what fits, and the speed. Add it to ops/hardware.yaml."
+            f"The GPU{f' {asked}' if asked else ''} is unknown: what fits, and the speed. Add it to "
+            "ops/sizing/hardware.yaml."
         )
     if known.facts and gpu:
         estimate(files, model, known, known.facts, gpu)
@@ -187,7 +188,7 @@ def estimate(files: ServiceFiles, model: Model, known: Known, facts: ModelFacts,
     most = model.deployment.get("max_ongoing_requests", math.inf)
     engine = throughput.engine(facts, model.engine, gpu, known.estimate, most)
     if engine is None:
-        known.unknown.append(f"The speed is unknown: ops/hardware.yaml has no bf16_tflops of the {gpu.name}.")
+        known.unknown.append(f"The speed is unknown: ops/sizing/hardware.yaml has no bf16_tflops of the {gpu.name}.")
     elif known.estimate.fits:
         known.engine = engine
 

@@ -140,7 +140,7 @@ def not_known(group: Machines) -> list[str]:
         return [f"service.yaml does not say which machines {group.name} has, so GPUs, quota and price are unknown."]
     if hardware.instance(group.instance_type) is None:
         what = "GPUs and quota" if group.usd_per_hour else "GPUs, quota and price"
-        return [f"{what} of {group.instance_type} are unknown. Add it to ops/hardware.yaml."]
+        return [f"{what} of {group.instance_type} are unknown. Add it to ops/sizing/hardware.yaml."]
     if group.usd_per_hour is None:
         return [f"The price of {group.instance_type} is unknown. Give yours in a file, with --prices."]
     return []

@@ -43,7 +43,7 @@ def look(files: ServiceFiles, model: Model) -> Fit | str:
     name = model.get("accelerator_type")
     accelerator = hardware.accelerator(name) if isinstance(name, str) else None
     if accelerator is None:
-        return f"{name} is not in ops/hardware.yaml." if name else "it names no accelerator_type."
+        return f"{name} is not in ops/sizing/hardware.yaml." if name else "it names no accelerator_type."
     if heads_fault(facts, mapping(model.engine).get("tensor_parallel_size")):
         return "its attention heads cannot be shared out among its GPUs."
     try:

@@ -2,8 +2,8 @@
 
 A step of decoding reads the weights and the KV cache once, or is busy with arithmetic for longer; the prefill of a
 prompt is arithmetic. A request keeps its replica busy for its own prefill, and shares the steps of decoding with all
-that are answered at the same time. What a step cannot be faster than follows from data sheets (ops/hardware.yaml) and
-the model's shape; how near an engine comes to that does not, and is the factors below.
+that are answered at the same time. What a step cannot be faster than follows from data sheets
+(ops/sizing/hardware.yaml) and the model's shape; how near an engine comes to that does not, and is the factors below.
 
 Beside what was measured: the shape of Llama 3.1 8B with a vocabulary of 49,152, random bf16 weights, one H100 80GB, 512
 tokens in and 128 out, prefix caching off, 2026-11-22. "Ray" is Ray 2.58.1 with HAProxy and direct streaming.

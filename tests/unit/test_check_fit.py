@@ -114,7 +114,7 @@ def test_facts_that_differ_from_config_json_at_hand_are_found(copied, root, tmp_
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('accelerator_type="L4"', 'accelerator_type="MI300X"', "MI300X is not in ops/hardware.yaml"),
+        ('accelerator_type="L4"', 'accelerator_type="MI300X"', "MI300X is not in ops/sizing/hardware.yaml"),
         ('model_source="openai/gpt-oss-20b"', 'model_source="an/other-model"', "an/other-model is not in models.yaml"),
         ("max_model_len=32768", "max_model_len=32768, enable_lora=True", "LoRA adapters take"),
         ("max_model_len=32768", 'max_model_len="32k"', "max_model_len is '32k'"),

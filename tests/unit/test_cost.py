@@ -96,14 +96,14 @@ def test_no_group_has_the_gpu(planned):
 def test_machine_that_is_not_known(planned):
     group = {"instance_type": "g9.huge", "min_nodes": 1, "max_nodes": 2}
     made = planned(group, accelerator_type="L4")
-    assert made.unknown == ["GPUs, quota and price of g9.huge are unknown. Add it to ops/hardware.yaml."]
+    assert made.unknown == ["GPUs, quota and price of g9.huge are unknown. Add it to ops/sizing/hardware.yaml."]
     assert made.usd_per_hour_at_least is None
 
 
 def test_own_price_of_a_machine_that_is_not_known(planned):
     group = {"instance_type": "g9.huge", "min_nodes": 1, "max_nodes": 2}
     made = planned(group, own_prices=OWN | {"g9.huge": 100.0}, accelerator_type="L4")
-    assert made.unknown == ["GPUs and quota of g9.huge are unknown. Add it to ops/hardware.yaml."]
+    assert made.unknown == ["GPUs and quota of g9.huge are unknown. Add it to ops/sizing/hardware.yaml."]
     assert (made.usd_per_hour_at_least, made.usd_per_hour_at_most) == (101, 201)
 
 

@@ -37,7 +37,8 @@ def test_the_newest_journal_comes_first(tmp_path, monkeypatch):
 def test_a_second_command_for_a_service_is_refused_until_the_first_ends_however_it_ends(tmp_path, monkeypatch, root):
     monkeypatch.setattr(journal, "FOLDER", tmp_path)
     hold = (
-        "import sys, time; from pathlib import Path; from ops import journal; journal.FOLDER = Path(sys.argv[1])\n"
+        "import sys, time; from pathlib import Path; from ops.rollouts import journal\n"
+        "journal.FOLDER = Path(sys.argv[1])\n"
         "with journal.lock('my-llm'): print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", hold, tmp_path], cwd=root, stdout=subprocess.PIPE, text=True)

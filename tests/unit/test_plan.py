@@ -119,8 +119,8 @@ def test_with_a_gpu_that_is_not_in_the_data(small):
     change(small, "serve.py", 'accelerator_type="L4"', 'accelerator_type="L9"')
     made = summary(small)
     assert made.unknown == [
-        "GPUs, quota and price of g9.2xlarge are unknown. Add it to ops/hardware.yaml.",
-        "The GPU L9 is unknown: what fits, and the speed. Add it to ops/hardware.yaml.",
+        "GPUs, quota and price of g9.2xlarge are unknown. Add it to ops/sizing/hardware.yaml.",
+        "The GPU L9 is unknown: what fits, and the speed. Add it to ops/sizing/hardware.yaml.",
     ]
     assert made.problems == []
     assert re.search("total .* unknown", plan_page.text(made))
@@ -135,7 +135,7 @@ def test_with_a_gpu_that_has_no_bf16(small):
     change(small, "service.yaml", "g6.2xlarge", "g4dn.12xlarge")
     change(small, "serve.py", 'accelerator_type="L4"', 'accelerator_type="T4"')
     change(small, "serve.py", "max_model_len=8192),  # 128k", "max_model_len=2048, tensor_parallel_size=4),  # 128k")
-    assert summary(small).unknown == ["The speed is unknown: ops/hardware.yaml has no bf16_tflops of the T4."]
+    assert summary(small).unknown == ["The speed is unknown: ops/sizing/hardware.yaml has no bf16_tflops of the T4."]
 
 
 def test_context_that_does_not_fit(small):

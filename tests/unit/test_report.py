@@ -221,7 +221,7 @@ def test_lasting(seconds, words):
 
 
 def test_other_commands_do_not_wait_for_matplotlib(root):
-    code = "import sys; from ops import report; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys; from ops.rollouts import report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 
 

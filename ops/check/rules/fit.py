@@ -1,4 +1,4 @@
-"""Whether each model of a service fits its GPUs, by the arithmetic of ops/memory: weights, KV cache and the rest."""
+"""Whether each model of a service fits its GPUs, by the arithmetic of ops/sizing/memory."""
 
 from collections.abc import Iterator
 

@@ -29,7 +29,7 @@ def not_checked(files: ServiceFiles) -> Iterator[str]:
     for group in files.worker_groups:
         kind = group.get("instance_type")
         if kind and hardware.instance(str(kind)) is None:
-            yield f"Whether nodes of {kind} hold the replicas: ops/hardware.yaml does not have that instance type."
+            yield f"Whether nodes of {kind} hold the replicas: ops/sizing/hardware.yaml has no such instance type."
 
 
 def parallel(model: Model) -> tuple[int, int]:
