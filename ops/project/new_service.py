@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from ops.console.cli import CommandError
+from ops.project import catalogue
 from ops.project.builder import import_application
 from ops.project.catalogue import ROOT, Service
 from ops.project.service_files import ServiceFiles
@@ -50,14 +51,14 @@ class Shape:
 
 
 def service_of(name: str) -> Service:
-    return Service(ROOT / "services" / name.replace("-", "_"))
+    return Service(catalogue.SERVICES / name.replace("-", "_"))
 
 
 def check_names(service: Service, model: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9-]*", service.name):
         raise CommandError(f"{service.name} cannot be a service's name: small letters, digits and hyphens only.")
     if service.folder.exists():
-        raise CommandError(f"{service.folder.relative_to(ROOT)} is there already. Choose another name, or remove it.")
+        raise CommandError(f"services/{service.folder.name} is there already. Choose another name, or remove it.")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         raise CommandError(f"{model} is not the name of a model on Hugging Face, such as Qwen/Qwen3-8B.")
 
@@ -109,7 +110,7 @@ def shape_of(origin: Service, name: str | None = None, source: str | None = None
 
 def check_one_model(origin: Service) -> None:
     """Raises CommandError: a category serves several models at once, and the templates are of a service of one."""
-    served = ServiceFiles(ROOT, origin.folder).served
+    served = ServiceFiles(origin.folder.parents[1], origin.folder).served
     if len(served) > 1:
         raise CommandError(
             f"{origin.name} serves {' and '.join(model.id for model in served)} at once, and a new service begins with "

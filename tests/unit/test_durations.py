@@ -13,3 +13,10 @@ def test_durations(text, seconds):
 def test_durations_without_a_unit_are_refused(text):
     with pytest.raises(CommandError, match="Write it with its unit"):
         durations.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59.6, "1 min"), (65, "1 min 5 s"), (7200, "2 h"), (9015, "2 h 30 min")]
+)
+def test_lasting(seconds, words):
+    assert durations.lasting(seconds) == words

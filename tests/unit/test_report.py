@@ -213,13 +213,6 @@ def test_only_readings_of_a_canary_that_answered_nothing(page):
     assert "primary errors" not in text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (59.6, "1 min"), (65, "1 min 5 s"), (7200, "2 h"), (9015, "2 h 30 min")]
-)
-def test_lasting(seconds, words):
-    assert report.lasting(seconds) == words
-
-
 def test_other_commands_do_not_wait_for_matplotlib(root):
     code = "import sys; from ops.rollouts import report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

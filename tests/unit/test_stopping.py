@@ -5,7 +5,7 @@ import sys
 
 ANOTHER_THREAD_GETS_THE_SIGNAL = """
 import signal, threading, time
-from ops.stopping import stop_on_signals, wait_until_stopped
+from ops.local.stopping import stop_on_signals, wait_until_stopped
 
 stop_on_signals()
 other = threading.Thread(target=time.sleep, args=(60,), daemon=True)

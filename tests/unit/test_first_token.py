@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ops.commands import warm
 from ops.console.cli import CommandError, Failed
 from ops.console.progress import Progress
 from ops.local import preflight
+from ops.probing import first_token
 
 TOKEN = {
     "object": "chat.completion",
@@ -47,11 +47,11 @@ def answering(*statuses: int) -> Iterator[str]:
 
 def wait(url: str, limit_s: float = 30) -> None:
     with Progress() as progress:
-        warm.wait_for_token(url, None, "a-model", limit_s, progress)
+        first_token.wait_for_token(url, None, "a-model", limit_s, progress)
 
 
 def test_it_asks_again_until_there_is_a_token(capsys, monkeypatch):
-    monkeypatch.setattr(warm, "PAUSE_S", 0.01)
+    monkeypatch.setattr(first_token, "PAUSE_S", 0.01)
     with answering(503, 500, 200) as url:
         wait(url)
     assert "waiting for a replica; asked again, as the answer was 503" in capsys.readouterr().err
