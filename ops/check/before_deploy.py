@@ -5,11 +5,11 @@ from collections.abc import Collection
 from ops.check import registry, run
 from ops.check.finding import Finding
 from ops.console.cli import CommandError, err
-from ops.project.catalogue import ROOT, Service
+from ops.project.catalogue import Service
 
 
 def refuse_findings(service: Service, forced: Collection[str]) -> None:
-    """Check a service, and print what is found.
+    """Check a service as it is to be deployed, and print what is found.
 
     Args:
         forced: ids of the rules whose errors do not stop the deploy.
@@ -19,11 +19,11 @@ def refuse_findings(service: Service, forced: Collection[str]) -> None:
     """
     for rule in forced:
         registry.find(rule)
-    result = run.check(ROOT, [service.folder])
+    result = run.check(service.files.root, [service.files])
     for finding in result.findings:
         err.print(line(finding, finding.check in forced), markup=False)
     for silenced in result.silenced:
-        err.print(f"silenced: {silenced.finding.check} at {silenced.finding.file}: {silenced.reason}", markup=False)
+        err.print(f"silenced: {silenced.finding.check} at {silenced.finding.where}: {silenced.reason}", markup=False)
     standing = sorted({finding.check for finding in result.errors} - set(forced))
     if standing:
         raise CommandError(
@@ -33,5 +33,4 @@ def refuse_findings(service: Service, forced: Collection[str]) -> None:
 
 
 def line(finding: Finding, forced: bool) -> str:
-    place = f"{finding.file}:{finding.line}"
-    return f"{place}  {finding.severity} {finding.check}{' (forced)' if forced else ''}: {finding.what}"
+    return f"{finding.where}  {finding.severity} {finding.check}{' (forced)' if forced else ''}: {finding.what}"

@@ -16,11 +16,16 @@ class Finding(BaseModel):
     """The id of its rule, such as `no-autoscaling-target`."""
     severity: Severity
     file: str
-    """Relative to the root of the repository."""
+    """Relative to the root of the repository; the option of the command line where that gives the value."""
     line: int
+    """0 for an option."""
     what: str
     why: str
     fix: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class NotChecked(BaseModel):
@@ -45,8 +50,8 @@ def finding_at(root: Path, rule: Rule, place: Place, what: str, why: str = "", f
     return Finding(
         check=rule.id,
         severity=rule.severity,
-        file=str(file),
-        line=place.line,
+        file=place.option or str(file),
+        line=0 if place.option else place.line,
         what=what,
         why=why or rule.why,
         fix=fix or rule.fix,

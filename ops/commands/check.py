@@ -48,7 +48,7 @@ def check(
 def check_services(names: list[str], fast: bool, as_json: bool) -> None:
     begun = time.monotonic()
     chosen = [catalogue.find(name) for name in names] if names else catalogue.services()
-    result = run.check(catalogue.ROOT, [service.folder for service in chosen], fast)
+    result = run.check(catalogue.ROOT, [service.files for service in chosen], fast)
     if as_json:
         print(result.model_dump_json(indent=2))
     else:
@@ -62,7 +62,7 @@ def print_page(result: CheckResult, services: int, took_s: float) -> None:
         print_finding(finding)
     for silenced in result.silenced:
         finding = silenced.finding
-        out.print(f"silenced: {finding.file}:{finding.line}  {finding.check}: {silenced.reason}", markup=False)
+        out.print(f"silenced: {finding.where}  {finding.check}: {silenced.reason}", markup=False)
     errors, warnings = count(len(result.errors), "error"), count(len(result.warnings), "warning")
     out.print(f"{errors}, {warnings} in {count(services, 'service')}, {took_s:.1f} s. Not checked:", markup=False)
     for unknown in result.not_checked:
@@ -70,7 +70,7 @@ def print_page(result: CheckResult, services: int, took_s: float) -> None:
 
 
 def print_finding(finding: Finding) -> None:
-    out.print(f"{finding.file}:{finding.line}", style="bold", end="  ", markup=False)
+    out.print(finding.where, style="bold", end="  ", markup=False)
     out.print(f"{finding.severity}: {finding.check}", style=STYLES[finding.severity], markup=False)
     out.print(f"  {finding.what}\n  Why: {finding.why}\n  Fix: {finding.fix}\n", markup=False)
 

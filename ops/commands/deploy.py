@@ -41,15 +41,15 @@ def deploy(
 
     Example: scripts/deploy small-size-llm --cloud staging --set model=phi-4-mini
     """
-    chosen = catalogue.find(service)
+    chosen = catalogue.find(service).with_options(settings, image_uri)
     target, timeout_s = target_of(chosen, name, cloud, project), start_timeout_s(chosen, start_timeout)
-    new = version_spec.of_service(chosen, target, settings or [], image_uri)
+    new = version_spec.of_service(chosen, target)
     before_deploy.refuse_findings(chosen, force or [])
-    service_key.check(new.arguments)
+    service_key.check(new.arguments, new.environment)
     with journal.lock(target.name):
         running = service_state.find(target)
         plan = deploy_plan.make("deploy", chosen, new, running, timeout_s, steps=[100])
-        (err if as_json else out).print(deploy_plan.text(plan, new, running), markup=False)
+        (err if as_json else out).print(deploy_plan.text(plan, chosen, new, running), markup=False)
         cli.confirm("Deploy it?", yes)
         state = carry_out(chosen, new, plan)
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from ops.cloud.target import target_of
 from ops.console import cli
 from ops.console.cli import CommandError, err, out
-from ops.console.options import CloudOption, JsonOption, ProjectOption, ServiceArgument
+from ops.console.options import CloudOption, ImageOption, JsonOption, ProjectOption, ServiceArgument, SetOption
 from ops.plan import config_diff as plan_changes
 from ops.plan import rendering as plan_page
 from ops.plan import summary as plan_summary
@@ -35,6 +35,8 @@ def plan(
     html: Annotated[Path | None, typer.Option(help="Write the page into this file too.")] = None,
     cloud: CloudOption = None,
     project: ProjectOption = None,
+    settings: SetOption = None,
+    image_uri: ImageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a service takes and costs, what fits and how fast it would be. Without --against it asks no server.
@@ -43,7 +45,7 @@ def plan(
 
     Example: scripts/plan small-size-llm --rate 2 --input-tokens 1000 --output-tokens 200
     """
-    chosen = catalogue.find(service)
+    chosen = catalogue.find(service).with_options(settings, image_uri)
     request = request_of(rate, input_tokens, output_tokens)
     own_prices = hardware.own_prices(prices) if prices else {}
     changes = (

@@ -19,15 +19,22 @@ def probe(
     service: Annotated[str, typer.Argument(help="A service such as small-size-llm, or the path of a probe.yaml.")],
     url: Annotated[str, typer.Option(help="Where it runs.")] = "http://127.0.0.1:8000",
     api_key: Annotated[str | None, typer.Option(help="Sent as bearer token; Anyscale services want one.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model id to ask, where it is not the probe's own.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model id to ask; default: that of service.yaml, else the probe's own."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Check a running service. Exit status: 0 all true, 1 something is not, 2 it could not be asked.
 
     Example: scripts/probe small-size-llm --url http://127.0.0.1:8001
     """
-    file = Path(service) if service.endswith(".yaml") else catalogue.find(service).probe_file
-    probe = probe_file.load(file)
+    if service.endswith(".yaml"):
+        probe = probe_file.load(Path(service))
+    else:
+        chosen = catalogue.find(service)
+        probe = probe_file.load(chosen.probe_file)
+        probe.model = chosen.files.arguments.get("model") or probe.model
     probe.model = model or probe.model
     connection = client.connect(url, api_key, TIMEOUT_S)
     check_reachable(connection)

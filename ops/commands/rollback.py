@@ -41,7 +41,7 @@ def rollback(
         else:
             old = version_spec.of_previous(previous_of(running), target)
             plan = deploy_plan.make("rollback", chosen, old, running, start_timeout_s(chosen, None), steps=[100])
-            say.print(deploy_plan.text(plan, old, running), markup=False)
+            say.print(deploy_plan.text(plan, chosen, old, running), markup=False)
             cli.confirm("Deploy that version again?", yes)
             state = carry_out(chosen, old, plan)
     if as_json:

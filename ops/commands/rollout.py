@@ -59,7 +59,7 @@ def rollout(
     """
     if resume and abort:
         raise CommandError("--resume goes on with a rollout and --abort takes it back: give one of them.")
-    chosen = catalogue.find(service)
+    chosen = catalogue.find(service).with_options(settings, image_uri)
     target = target_of(chosen, name, cloud, project)
     percents, bake_s, slo_file = read_steps(steps), seconds(bake), slo_file or chosen.slo_file
     slo.load(slo_file)
@@ -69,13 +69,13 @@ def rollout(
             log = unfinished(chosen, target)
             log.write(log.last.model_copy(update={"at": datetime.now(UTC), "resumed": True, "plan": None}))
         else:
-            new = version_spec.of_service(chosen, target, settings or [], image_uri)
+            new = version_spec.of_service(chosen, target)
             before_deploy.refuse_findings(chosen, force or [])
-            service_key.check(new.arguments)
+            service_key.check(new.arguments, new.environment)
             running = running_service(chosen, target)
             shown = str(slo_file.relative_to(ROOT) if slo_file.is_relative_to(ROOT) else slo_file)
             plan = deploy_plan.make("rollout", chosen, new, running, timeout_s, percents, bake_s, shown)
-            (err if as_json else out).print(deploy_plan.text(plan, new, running), markup=False)
+            (err if as_json else out).print(deploy_plan.text(plan, chosen, new, running), markup=False)
             cli.confirm("Roll it out?", yes)
             log = begin(plan, new, slo_file)
         end = carry_out(chosen, log, abort)

@@ -10,7 +10,6 @@ import psutil
 
 from ops.console.cli import CommandError
 from ops.project.catalogue import Service
-from ops.project.service_files import ServiceFiles
 
 LAPTOP_MEMORY_GB = 5.5  # measured at the peak: 5.0 at most, see "What to expect" in README.md
 ENGINE_MEMORY_GB = 2.5  # of each further engine; measured: 1.9, multi-model beside small-size-llm, as there
@@ -64,7 +63,7 @@ def listener(port: int) -> str:
 
 def engines(service: Service) -> int:
     """How many run at least: one for each model that is served at once. Asks no Ray, which takes long to import."""
-    return max(1, len(ServiceFiles(service.folder.parents[1], service.folder).served))
+    return max(1, len(service.files.served))
 
 
 def check_memory(engines: int = 1, versions: int = 1) -> None:

@@ -113,7 +113,7 @@ def of(
     Raises:
         CommandError: serve.py, models.yaml or the SLO file cannot be read.
     """
-    files = ServiceFiles(service.folder.parents[1], service.folder)
+    files = service.files
     costs = cost.of(files, models_of(files), own_prices)
     models, problems, unknown = [], [*costs.problems], [*costs.unknown]
     for model in files.served:

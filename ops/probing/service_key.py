@@ -1,6 +1,7 @@
 """The API key that our own commands send to a service, from the environment: an argument would show in `ps`."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ops.console.cli import CommandError
@@ -15,8 +16,11 @@ def headers() -> dict[str, str]:
     return {"x-api-key": key} if key else {}
 
 
-def check(args: dict[str, Any]) -> None:
+def check(args: dict[str, Any], environment: Mapping[str, str] = os.environ) -> None:
     """That a service with these `args` would answer us.
+
+    Args:
+        environment: what the processes of the service find in theirs.
 
     Raises:
         CommandError: it has api_keys that cannot be read, or the environment has none of them.
@@ -25,7 +29,7 @@ def check(args: dict[str, Any]) -> None:
     if not source:
         return
     try:
-        keys = key_file.load(source)
+        keys = key_file.load(source, environment=environment)
     except ValueError as error:
         raise CommandError(str(error)) from None
     key = os.environ.get(VARIABLE, "")

@@ -49,13 +49,19 @@ def served(service: Service, options: dict[str, Any]) -> tuple["ServiceArgs", li
     Raises:
         CommandError: the builder does not take them.
     """
-    category, builder = import_application(service)
+    return resolved(service.name, *import_application(service), options)
+
+
+def resolved(
+    name: str, category: ModuleType, builder: Callable, options: dict[str, Any]
+) -> tuple["ServiceArgs", list["LLMConfig"]]:
+    """As `served`, for the service of that name whose module and builder are imported already."""
     from serving.app import served
 
     (kind,) = [parameter.annotation for parameter in inspect.signature(builder).parameters.values()]
     if "model" in options and "model" not in kind.model_fields:
         raise CommandError(
-            f"{service.name} serves all of its models at once, so none can be chosen: {', '.join(category.MODELS)}. "
+            f"{name} serves all of its models at once, so none can be chosen: {', '.join(category.MODELS)}. "
             "Leave the model out; requests name it."
         )
     try:

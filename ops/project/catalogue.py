@@ -1,13 +1,15 @@
 """The services of this repository: the folders of `services/` that hold a service.yaml."""
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ops.console.cli import CommandError
-from ops.project import yaml_models
+from ops.project.overrides import NONE, Overrides
+from ops.project.service_files import ServiceFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ROOT / "services"
@@ -18,10 +20,25 @@ class Service:
     """One category: `services/small_size_llm` is the service `small-size-llm`."""
 
     folder: Path
+    overrides: Overrides = NONE
+    """What the command line gives in place of values of its service.yaml."""
+
+    def with_options(self, settings: Iterable[str] | None, image_uri: str | None) -> Self:
+        """The service as `--set` and `--image-uri` have it: all that is checked, shown and deployed of it is so.
+
+        Raises:
+            CommandError: a setting is not of the form `key=value`.
+        """
+        return replace(self, overrides=Overrides.of(settings, image_uri))
+
+    @cached_property
+    def files(self) -> ServiceFiles:
+        """Its files, read once."""
+        return ServiceFiles(self.folder.parents[1], self.folder, self.overrides)
 
     @property
     def name(self) -> str:
-        return self.folder.name.replace("_", "-")
+        return self.files.name
 
     @property
     def probe_file(self) -> Path:
@@ -29,15 +46,23 @@ class Service:
 
     @property
     def slo_file(self) -> Path:
-        return self.folder / "slo.yaml"
+        return self.files.slo_file
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
-        """The content of service.yaml."""
-        try:
-            return yaml_models.load(self.folder / "service.yaml")
-        except ValueError as error:
-            raise CommandError(str(error)) from None
+        """The content of service.yaml, with the values that the command line gives.
+
+        Raises:
+            CommandError: it cannot be read, or gives a key twice.
+        """
+        file = self.files.yaml
+        if file.error:
+            raise CommandError(f"{file.file}, line {file.place().line}, cannot be used: {file.error}.")
+        for way, lines in file.twice.items():
+            raise CommandError(f"{file.file}: {way[-1]} is given twice, in lines {lines[0]} and {lines[1]}.")
+        if not isinstance(file.data, dict):
+            raise CommandError(f"{file.file} cannot be used: it has no keys and values.")
+        return file.data
 
     @property
     def application(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from ops.console.cli import CommandError
 from ops.project import catalogue
 from ops.project.builder import import_application
 from ops.project.catalogue import ROOT, Service
-from ops.project.service_files import ServiceFiles
 
 if TYPE_CHECKING:  # slow to import, and it greets with warnings about a machine without a GPU
     from ray.serve.llm import LLMConfig
@@ -110,7 +109,7 @@ def shape_of(origin: Service, name: str | None = None, source: str | None = None
 
 def check_one_model(origin: Service) -> None:
     """Raises CommandError: a category serves several models at once, and the templates are of a service of one."""
-    served = ServiceFiles(origin.folder.parents[1], origin.folder).served
+    served = origin.files.served
     if len(served) > 1:
         raise CommandError(
             f"{origin.name} serves {' and '.join(model.id for model in served)} at once, and a new service begins with "

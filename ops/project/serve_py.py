@@ -30,7 +30,7 @@ TOKEN = "of the environment"
 KEYS = "api_keys"
 """An argument that changes who may ask and nothing of what is looked at here; another check reads the keys."""
 CLUSTER = {"HF_TOKEN": TOKEN, "ANYSCALE_ARTIFACT_STORAGE": "s3://of-the-cloud"}
-"""What a builder finds in the environment of a cluster. Whether a secret is there is another check's question."""
+"""What a builder finds in the environment of every cluster. Whether a secret is there is another check's question."""
 ON_GPUS = {"profile": "gpu"}
 """The laptop profile reads the LLMConfig as Ray's own class, and makes a checkpoint."""
 
@@ -220,16 +220,28 @@ def importing(root: Path, *finders: Any) -> Generator[None]:
             sys.meta_path.remove(finder)
 
 
-def read(root: Path, folder: Path, import_path: str, arguments: dict[str, Any]) -> ServePy:
+def environment(env_vars: dict[Any, Any]) -> dict[str, str]:
+    """What a serve.py finds in the environment of a cluster whose service.yaml has these `env_vars`.
+
+    An empty value stands for a secret, which a deploy takes from the environment.
+    """
+    text = {name: value for name, value in env_vars.items() if isinstance(value, str) and str(name).isidentifier()}
+    return {name: value or os.environ.get(name) or TOKEN for name, value in text.items()} | CLUSTER
+
+
+def read(
+    root: Path, folder: Path, import_path: str, arguments: dict[str, Any], env_vars: dict[Any, Any] | None = None
+) -> ServePy:
     """Run a service's serve.py with stand-ins for Ray, and its builder with the arguments of service.yaml.
 
     Args:
         import_path: such as `services.small_size_llm.serve:app`.
+        env_vars: those of service.yaml.
     """
     found = ServePy(folder / "serve.py")
     module_name, _, attribute = import_path.partition(":")
     stand_ins = StandIns()
-    with importing(root, stand_ins), mock.patch.dict(os.environ, CLUSTER):
+    with importing(root, stand_ins), mock.patch.dict(os.environ, environment(env_vars or {})):
         try:
             module = importlib.import_module(module_name)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The files of one service, read once for all checks."""
+"""The files of one service, read once for all that asks for them, and what the command line gives in their place."""
 
 import tomllib
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any
 from ops.console.cli import CommandError
 from ops.project import model_facts, serve_py, yaml_file
 from ops.project.model_facts import ModelFacts
+from ops.project.overrides import NONE, Overrides
 from ops.project.place import Place
 from ops.project.serve_py import Model, ServePy
 from ops.project.yaml_file import YamlFile
@@ -20,6 +21,12 @@ class ServiceFiles:
 
     root: Path
     folder: Path
+    overrides: Overrides = NONE
+    """Of service.yaml, where a command line has some: what is said here is said of the file with them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For checks in another process: service.yaml as it was read here, so that all look at the same."""
+        return {"root": self.root, "folder": self.folder, "overrides": self.overrides, "yaml": self.yaml}
 
     @property
     def name(self) -> str:
@@ -27,7 +34,7 @@ class ServiceFiles:
 
     @cached_property
     def yaml(self) -> YamlFile:
-        return yaml_file.read(self.folder / "service.yaml")
+        return self.overrides.applied_to(yaml_file.read(self.folder / "service.yaml"))
 
     @cached_property
     def probe(self) -> YamlFile:
@@ -90,7 +97,7 @@ class ServiceFiles:
         import_path = self.application.get("import_path")
         if not isinstance(import_path, str) or import_path.startswith("ray."):
             return ServePy(self.folder / "serve.py")
-        return serve_py.read(self.root, self.folder, import_path, self.arguments)
+        return serve_py.read(self.root, self.folder, import_path, self.arguments, self.env_vars)
 
     @cached_property
     def models(self) -> dict[str, Model]:

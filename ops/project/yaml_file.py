@@ -22,12 +22,14 @@ class YamlFile:
     """The lines of each key that one mapping has more than once."""
     error: str = ""
     """Why it is no YAML."""
+    options: dict[Keys, str] = field(default_factory=dict)
+    """The option of the command line that gives a value of `data` in place of the file."""
 
     def place(self, *keys: str | int) -> Place:
         """Where a value is given; for one that is not, where the innermost mapping that would hold it begins."""
-        while keys and keys not in self.lines:
+        while keys and keys not in self.lines and keys not in self.options:
             keys = keys[:-1]
-        return Place(self.file, self.lines.get(keys, 1))
+        return Place(self.file, self.lines.get(keys, 1), self.options.get(keys, ""))
 
     def get(self, *keys: str | int, default: Any = None) -> Any:
         """The value at the end of the way, or `default` where the way breaks off."""
@@ -46,17 +48,18 @@ def read(file: Path) -> YamlFile:
         text = file.read_text()
     except OSError as error:
         return YamlFile(file, None, {}, error=f"it cannot be read: {error.strerror}")
+    lines: dict[Keys, int] = {(): 1}
+    twice: dict[Keys, list[int]] = {}
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        walk(root, (), lines, twice)  # before the construction, which writes what `<<` merges into the nodes
+        data = loader.construct_document(root) if root else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return YamlFile(file, None, {(): line}, error=f"it is no YAML: {error.problem}")
-    except ValueError as error:  # a date such as 2026-13-01
+    except (yaml.YAMLError, ValueError) as error:  # a character that YAML has not, a date such as 2026-13-01
         return YamlFile(file, None, {}, error=f"it is no YAML: {error}")
-    lines: dict[Keys, int] = {(): 1}
-    twice: dict[Keys, list[int]] = {}
-    walk(root, (), lines, twice)
     return YamlFile(file, data, lines, twice)
 
 

@@ -8,7 +8,7 @@ from ops.cloud.target import again
 from ops.cloud.version_spec import Previous, VersionSpec
 from ops.console.cli import CommandError
 from ops.monitoring import alerts
-from ops.project.catalogue import Service, find
+from ops.project.catalogue import Service
 from ops.rollouts.journal import Plan
 
 GONE = "TERMINATED"
@@ -55,7 +55,7 @@ def previous(service: Service, new: VersionSpec, running: ServiceState | None) -
     return version_spec.previous_of(running.primary, new.target, service.env_vars)
 
 
-def text(plan: Plan, new: VersionSpec, running: ServiceState | None) -> str:
+def text(plan: Plan, service: Service, new: VersionSpec, running: ServiceState | None) -> str:
     """The plan in lines of a name and what it is."""
     config, uploaded = new.config, upload.upload(new.config)
     lines = {
@@ -71,12 +71,19 @@ def text(plan: Plan, new: VersionSpec, running: ServiceState | None) -> str:
         "updates": f"{running.primary.name}, {running.state}"
         if running and plan.previous
         else "nothing: it starts a new service",
-        "goes back to": plan.previous.version if plan.previous else "nothing: there is no version before",
+        "goes back to": goes_back_to(plan),
     }
-    lines["alerts"] = alerts.in_a_plan(find(plan.service))
+    lines["alerts"] = alerts.in_a_plan(service)
     if len(plan.steps) > 1:
         lines["steps"] = f"{', '.join(f'{step}%' for step in plan.steps)}, {plan.bake_s:g} s each, judged by {plan.slo}"
     return "\n".join(f"{name:>12}  {value}" for name, value in lines.items())
+
+
+def goes_back_to(plan: Plan) -> str:
+    """For a rollback the version that it deploys again; else the one that a rollback of it would."""
+    if plan.kind == "rollback":
+        return version_spec.name_before(plan.version)
+    return plan.previous.version if plan.previous else "nothing: there is no version before"
 
 
 def compute(config: Any) -> str:

@@ -46,7 +46,9 @@ def gave_up(log: Journal, service: Service, why: list[str]) -> Failed:
     plan = log.plan
     target = Target(plan.name, plan.cloud, plan.project)
     back = (
-        f"Go back to {plan.previous.version}: {again('rollback', service, target)}"
+        f"Deploy one that works: {again('deploy', service, target)}"
+        if plan.kind == "rollback"  # what ran before is what the rollback was to leave
+        else f"Go back to {plan.previous.version}: {again('rollback', service, target)}"
         if plan.previous
         else f"It is left as it is for you to look at, and costs. Terminate it: {again('terminate', service, target)}"
     )

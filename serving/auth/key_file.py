@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -73,19 +74,20 @@ def path_of(source: str) -> Path | None:
     return None if source.startswith(ENVIRONMENT) else ROOT / source
 
 
-def load(source: str, may_be_empty: bool = False) -> list[ApiKey]:
+def load(source: str, may_be_empty: bool = False, environment: Mapping[str, str] = os.environ) -> list[ApiKey]:
     """The keys that a service takes.
 
     Args:
         source: the path of a key file, or `env:NAME` for an environment variable with the text of one.
         may_be_empty: whether a list without keys is one. No service starts with it, but the last key can be revoked.
+        environment: where `env:NAME` is looked up.
 
     Raises:
         ValueError: there is no such file or variable, or it is not a list of keys; a sentence for each fault.
     """
     if (path := path_of(source)) is None:
         variable = source.removeprefix(ENVIRONMENT)
-        text = os.environ.get(variable)
+        text = environment.get(variable)
         if not text:
             raise ValueError(
                 f"api_keys is {source}, and {variable} is not set. Declare it in env_vars of service.yaml, and: "

@@ -89,7 +89,6 @@ FAULTS_OF_BOTH_SIDES = [
         "anyscale/ray-llm:2.59.0-py312-cu130",
         "example.com/ray:1",
         "nixl-not-in-image",
-        "# Reads",
     ),
     Fault("nodes for one side", YAML, "max_nodes: 2", "max_nodes: 1", "too-few-nodes"),
     Fault(

@@ -244,7 +244,8 @@ def test_an_entry_that_silences_nothing_is_a_warning_at_its_line(copied):
 
 def test_a_fast_check_does_not_call_an_entry_useless(one_service):
     ignore(one_service, entry(rule="unknown-key"))
-    assert run.check(one_service, [one_service / "services/small_size_llm"], fast=True).findings == []
+    files = ServiceFiles(one_service, one_service / "services/small_size_llm")
+    assert run.check(one_service, [files], fast=True).findings == []
 
 
 # Advice that is not wrong.

@@ -275,7 +275,14 @@ CONTRACT = [
         "application name", SMALL_YAML, "  - name: small-size-llm", "  - name: small-llm", "name-differs-from-folder"
     ),
     Fault("no such model", SMALL_YAML, "model: llama-3.1-8b", "model: llama-3.1-80b", "no-such-model"),
-    Fault("probed model", PROBE, "model: llama-3.1-8b", "model: phi-2", "probe-of-another-model"),
+    Fault(
+        "probed model",
+        PROBE,
+        "model: llama-3.1-8b",
+        "model: phi-2",
+        "probe-of-another-model",
+        also=((SMALL_YAML, "model: llama-3.1-8b", "autoscaling: requests"),),  # a model there would be probed
+    ),
     Fault("probed model of a check", MULTI_PROBE, "model: qwen3-32b", "model: qwen3-8b", "probe-of-another-model"),
     Fault(
         "one of two chosen",
@@ -461,6 +468,6 @@ def test_the_quickstart_of_ray_serve_llm_typed_in_as_a_service(copied):
 
 
 def test_fast_leaves_out_what_has_to_be_imported_and_says_so(project, service):
-    result = run.check(project, [service.folder], fast=True)
+    result = run.check(project, [service.files], fast=True)
     assert result.findings == []
     assert any("--fast" in unknown.what for unknown in result.not_checked)

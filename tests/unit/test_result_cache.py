@@ -4,6 +4,7 @@ import pytest
 
 from ops.check import result_cache
 from ops.check.finding import Finding
+from ops.project.service_files import ServiceFiles
 from tests.planted import change
 
 FINDING = Finding(check="unknown-key", severity="error", file="a.yaml", line=1, what="What.", why="Why.", fix="Fix.")
@@ -17,12 +18,12 @@ def kept(copied, monkeypatch, tmp_path_factory):
     for module in ("check/run.py", "sizing/hardware.yaml"):
         (copied / "ops" / module).parent.mkdir(parents=True)
         (copied / "ops" / module).write_text("old")
-    result_cache.write(copied, copied / "services" / "small_size_llm", [FINDING])
+    result_cache.write(ServiceFiles(copied, copied / "services" / "small_size_llm"), [FINDING])
     return copied
 
 
 def read(root):
-    return result_cache.read(root, root / "services" / "small_size_llm")
+    return result_cache.read(ServiceFiles(root, root / "services" / "small_size_llm"))
 
 
 def test_findings_are_those_that_were_written(kept):
@@ -30,7 +31,7 @@ def test_findings_are_those_that_were_written(kept):
 
 
 def test_another_service_has_none(kept):
-    assert result_cache.read(kept, kept / "services" / "gpt_oss") is None
+    assert result_cache.read(ServiceFiles(kept, kept / "services" / "gpt_oss")) is None
 
 
 @pytest.mark.parametrize(

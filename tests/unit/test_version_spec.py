@@ -23,7 +23,7 @@ def secrets(service, monkeypatch) -> dict[str, str]:
 
 
 def test_a_release_is_written_without_its_secrets(service, secrets, tmp_path):
-    new = version_spec.of_service(service, TARGET, [], None)
+    new = version_spec.of_service(service, TARGET)
     text = new.write(tmp_path).read_text()
     assert new.secrets == secrets
     assert "name: my-llm" in text
@@ -32,14 +32,14 @@ def test_a_release_is_written_without_its_secrets(service, secrets, tmp_path):
 
 
 def test_an_image_replaces_the_containerfile(service, secrets):
-    config = version_spec.of_service(service, TARGET, [], "registry/team/image:1").config
+    config = version_spec.of_service(service.with_options([], "registry/team/image:1"), TARGET).config
     assert config["image_uri"] == "registry/team/image:1"
     assert "containerfile" not in config
 
 
 def test_an_image_that_is_none_is_refused(service, secrets):
     with pytest.raises(CommandError, match=r"does not take this service\.yaml"):
-        version_spec.of_service(service, TARGET, [], "not an image")
+        version_spec.of_service(service.with_options([], "not an image"), TARGET)
 
 
 def test_a_version_is_kept_without_values_that_are_not_in_the_repository(service):

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.check.rules import service_yaml_image
 from ops.check.rules.known_keys import dotted
 from ops.project.coercion import mapping, sequence
+from ops.project.containerfile import images
 from ops.project.place import Place
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
 
-FROM = re.compile(r"\s*FROM\s+(\S+)", re.IGNORECASE)
+DOCKER_HUB = "docker.io/"
 MODELS_PATH = "/v1/models"
 PINNED = re.compile(r"\b(vllm|ray)(?:\[[\w,]*\])?\s*(==|>=|~=|<=|<|>)\s*[\w.]+")
 
@@ -32,13 +34,9 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 def image(files: ServiceFiles) -> Iterator[Finding]:
     base = files.versions["base_image"]
-    named = [(match[1], number) for number, line in enumerate(files.containerfile, 1) if (match := FROM.match(line))]
-    places = [(name, Place(files.folder / "Containerfile", number)) for name, number in named]
-    uri = files.yaml.get("image_uri")
-    if isinstance(uri, str) and not files.yaml.get("containerfile"):
-        places.append((uri, files.yaml.place("image_uri")))
-    for name, place in places:
-        if name != base and is_public(name):
+    beside = {Place(files.folder / "Containerfile", number): name for number, name in images(files.containerfile)}
+    for place, name in (beside | dict(service_yaml_image.images(files))).items():
+        if is_public(name) and name.removeprefix(DOCKER_HUB).partition("@")[0] != base:
             yield make_finding(
                 files,
                 registry.IMAGE_OF_OTHER_VERSIONS,
@@ -50,7 +48,7 @@ def image(files: ServiceFiles) -> Iterator[Finding]:
 
 def is_public(name: str) -> bool:
     """Whether it is one of Anyscale's or Ray's own images, whose names say their versions."""
-    return name.startswith(("anyscale/", "rayproject/"))
+    return name.removeprefix(DOCKER_HUB).startswith(("anyscale/", "rayproject/"))
 
 
 def pinned_apart(files: ServiceFiles) -> Iterator[Finding]:
@@ -112,7 +110,7 @@ def model_of_args(files: ServiceFiles) -> Iterator[Finding]:
             files,
             registry.NO_SUCH_MODEL,
             files.yaml.place("applications", 0, "args", "model"),
-            what=f"service.yaml deploys the model {given}, which serve.py does not have.",
+            what=f"There is no model {given} in serve.py, and the args of the application choose it.",
             fix=f"Choose one of: {', '.join(files.serve.models)}.",
         )
 
@@ -143,6 +141,8 @@ def model_ids(files: ServiceFiles) -> Iterator[Finding]:
 def models_of_probe(files: ServiceFiles) -> Iterator[Finding]:
     """Models that the probe asks for and nobody serves, and models that are served and that it does not ask for."""
     default, served, asked = files.probe.get("model"), [model.id for model in files.served], set()
+    if files.serve.chooses and files.arguments.get("model") in served:
+        default = files.arguments["model"]  # scripts/probe, deploys and rollouts ask for that one
     if not served or not isinstance(default, str):
         return
     if default not in served:

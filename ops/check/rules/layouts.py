@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.check.rules import service_yaml_image
 from ops.check.rules.environment_variables import variables
 from ops.check.rules.placement import data_parallel, matching, parallel
 from ops.check.rules.scaling import most_replicas
 from ops.project.coercion import mapping, number
-from ops.project.place import Place
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
 
@@ -217,16 +217,16 @@ def pipeline(files: ServiceFiles, model: Model) -> Iterator[Finding]:
 
 def without_nixl(files: ServiceFiles, model: Model) -> Iterator[Finding]:
     """ray[llm] 2.59 brings nixl, and so do the ray-llm images; other images need it."""
-    image = files.yaml.get("image_uri")
-    base = next((line for line in files.containerfile if re.match(r"\s*FROM\s", line, re.IGNORECASE)), str(image or ""))
-    if connector(model) != "NixlConnector" or "ray-llm" in base:
+    bases, containerfile = list(service_yaml_image.images(files)), files.yaml.get("containerfile")
+    if connector(model) != "NixlConnector" or any("ray-llm" in image for _, image in bases):
         return
-    if not any(re.search(r"\bnixl\b", line.partition("#")[0]) for line in files.containerfile):
+    lines = files.lines(files.root / containerfile) if isinstance(containerfile, str) else []
+    if not any(re.search(r"\bnixl\b", line.partition("#")[0]) for line in lines):
         yield make_finding(
             files,
             registry.NIXL_NOT_IN_IMAGE,
-            Place(files.folder / "Containerfile", 1) if files.containerfile else files.yaml.place("image_uri"),
-            what=f"KV caches go by NIXL, and the image does not have it: {base.strip() or 'it names none'}.",
+            bases[0][0] if bases else files.yaml.place("image_uri"),
+            what=f"KV caches go by NIXL, and the image does not have it: {bases[0][1] if bases else 'it names none'}.",
         )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
+from ops.project.containerfile import images as containerfile_images
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 
 OF_ANYSCALE = re.compile(r"anyscale/(?!image/)")
 """Images that Anyscale publishes; anyscale/image/... are those that an organisation has built."""
-FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE)
 
 
 def quick_findings(files: ServiceFiles) -> Iterator[Finding]:
@@ -51,12 +51,11 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
 
 
 def images(files: ServiceFiles) -> Iterator[tuple[Place, str]]:
-    """What service.yaml or the containerfile that it names takes as image."""
+    """What is run, or what the containerfile that is built names: with one, nothing reads image_uri."""
     image_uri, containerfile = files.yaml.get("image_uri"), files.yaml.get("containerfile")
-    if isinstance(image_uri, str):
+    if isinstance(image_uri, str) and not containerfile:
         yield files.yaml.place("image_uri"), image_uri
     if isinstance(containerfile, str):
         path = files.root / containerfile
-        for number, line in enumerate(files.lines(path), 1):
-            if image := FROM.match(line.strip()):
-                yield Place(path, number), image[1]
+        for number, image in containerfile_images(files.lines(path)):
+            yield Place(path, number), image

@@ -2,17 +2,21 @@
 
 import importlib
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
+from unittest import mock
 
 from pydantic import BaseModel, ValidationError
 
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules.known_keys import instead
+from ops.console.cli import CommandError
 from ops.project import serve_py
+from ops.project.builder import resolved
 from ops.project.place import Place
 from ops.project.serve_py import Recorded
 from ops.project.service_files import ServiceFiles
@@ -40,16 +44,20 @@ def findings(files: ServiceFiles) -> Iterator[Finding]:
     """The findings that only an import with Ray can make, where the run without it succeeded."""
     if list(quick_findings(files)):
         return
+    import ray.serve.llm  # noqa: F401  before env_vars are set: Ray reads its own once, and other services follow
+
     module_name, _, name = files.application["import_path"].partition(":")
-    with serve_py.importing(files.root):
+    with serve_py.importing(files.root), mock.patch.dict(os.environ, serve_py.environment(files.env_vars)):
         try:
-            builder = getattr(importlib.import_module(module_name), name, None)
+            module = importlib.import_module(module_name)
         except Exception as error:
             if not refuses_a_model(error):
                 place = serve_py.place_of_error(error, files.root, files.serve.file)
                 yield not_imported(files, f"{type(error).__name__}: {error}", place)
             return
-    yield from not_a_builder(files, builder)
+        builder = getattr(module, name, None)
+        no_builder = list(not_a_builder(files, builder))
+        yield from no_builder or refused_arguments(files, module, builder)
 
 
 def form(files: ServiceFiles) -> Iterator[Finding]:
@@ -145,14 +153,29 @@ def arguments(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
         return
     kind = parameters[0].annotation
     faults = list(faults_of(kind, files.arguments)) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
-    for key, message, fix in faults or [raised(files.serve.build_error, files.arguments)]:
-        yield make_finding(
-            files,
-            registry.ARGS_DO_NOT_FIT,
-            files.yaml.place("applications", 0, "args", *filter(None, [key])),
-            what=f"The builder does not take {key or 'the args'}: {message}",
-            fix=fix,
-        )
+    for fault in faults or [raised(files.serve.build_error, files.arguments)]:
+        yield not_fitting(files, fault)
+
+
+def not_fitting(files: ServiceFiles, fault: "Fault") -> Finding:
+    return make_finding(
+        files,
+        registry.ARGS_DO_NOT_FIT,
+        files.yaml.place("applications", 0, "args", *filter(None, [fault.key])),
+        what=f"The builder does not take {fault.key or 'the args'}: {fault.message}",
+        fix=fault.fix,
+    )
+
+
+def refused_arguments(files: ServiceFiles, module: ModuleType, builder: Any) -> Iterator[Finding]:
+    """Arguments that the builder refuses only with the installed Ray; the token of gated models is not asked for."""
+    kind = serve_py.parameter_of(builder)
+    if not (hasattr(module, "MODELS") and hasattr(module, "GATED") and issubclass(kind, BaseModel)):
+        return  # not a builder of serving.app
+    try:
+        resolved(files.name, module, builder, files.arguments | {"profile": "laptop"})
+    except CommandError as error:
+        yield not_fitting(files, raised(str(error), files.arguments))
 
 
 class Fault(NamedTuple):
