@@ -42,7 +42,7 @@ def rollout(tmp_path, monkeypatch):
     changed: list = []
     for name in ("deploy", "cancel_rollout"):
         monkeypatch.setattr(mutations, name, lambda *_, name=name: changed.append(name))
-    monkeypatch.setattr(mutations, "move_weight", lambda state, weight, project: changed.append(weight))
+    monkeypatch.setattr(mutations, "move_weight", lambda state, version, weight, project: changed.append(weight))
     for wait in ("for_canary", "for_primary"):
         monkeypatch.setattr(waiting, wait, lambda *_: SimpleNamespace(primary=None))
     monkeypatch.setattr(waiting, "until", lambda *_, **__: None)
