@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from ops.cloud.service_state import Target, Version
 from ops.console.cli import CommandError
@@ -18,14 +17,13 @@ from ops.console.options import split_setting
 from ops.project import yaml_models
 from ops.project.builder import served
 from ops.project.catalogue import ROOT, Service
+from ops.project.strict_model import StrictModel
 
 FILE = "service.yaml"
 
 
-class Previous(BaseModel):
+class Previous(StrictModel):
     """The version to go back to, and all that deploying it again takes except the values of secrets."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version: str
     config: dict[str, Any]
