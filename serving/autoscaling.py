@@ -43,7 +43,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Thresholds:
     """Parts of a replica. Guesses: they leave room for bursts while a replica starts, and cannot make it swing."""
 
     full: float = 0.9
@@ -54,7 +54,7 @@ class Limits:
     """Demand up to which one replica fewer would do; below `aim`, so that a replica just added is not taken away."""
 
 
-def wanted(loads: Sequence[Load], queued: float, replicas: int, limits: Limits) -> int:
+def wanted(loads: Sequence[Load], queued: float, replicas: int, limits: Thresholds) -> int:
     """How many replicas to have, without regard to the least and most that are allowed.
 
     Args:
@@ -89,7 +89,7 @@ class EnginePolicy:
     """What Serve's controller asks, about ten times a second. Serve itself applies delays and factors afterwards."""
 
     def __init__(self, **limits: float) -> None:
-        self.limits = Limits(**limits)
+        self.limits = Thresholds(**limits)
         self.said = False
 
     def __call__(self, ctx: Any) -> tuple[float, dict[str, Any]]:

@@ -33,7 +33,7 @@ SEEDS_APART = 1_000_000
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchSettings:
     """What is measured of each stack."""
 
     service: Service
@@ -90,7 +90,7 @@ def served_here(service: Service, profile: str, settings: list[str], model: str 
     return config
 
 
-def second_stack(asked: Asked, against: str, replicas: int) -> Stack:
+def second_stack(asked: BenchSettings, against: str, replicas: int) -> Stack:
     if against != "vllm":
         return AtUrl(against, against)
     config, service = asked.config, asked.service
@@ -105,7 +105,7 @@ def second_stack(asked: Asked, against: str, replicas: int) -> Stack:
     )
 
 
-def measure(compared: list[Stack], asked: Asked, rounds: int, loads: Loads, progress: Progress) -> list[Cell]:
+def measure(compared: list[Stack], asked: BenchSettings, rounds: int, loads: Loads, progress: Progress) -> list[Cell]:
     """Each stack alone on the machine, in turn: the one that is first is last in the next round."""
     cells = []
     for number in range(1, rounds + 1):
@@ -116,7 +116,9 @@ def measure(compared: list[Stack], asked: Asked, rounds: int, loads: Loads, prog
     return cells
 
 
-def measure_one(stack: Stack, url: str, asked: Asked, number: int, loads: Loads, progress: Progress) -> list[Cell]:
+def measure_one(
+    stack: Stack, url: str, asked: BenchSettings, number: int, loads: Loads, progress: Progress
+) -> list[Cell]:
     progress.waiting_for(f"the first token of {stack.name}")
     first_token.wait_for_token(url, stack.api_key, asked.config.model_id, FIRST_TOKEN_S, progress)
     cells = []

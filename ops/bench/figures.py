@@ -4,14 +4,10 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from ops.project.strict_model import StrictModel
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class LatencyMs(Strict):
+class LatencyMs(StrictModel):
     """Percentiles of a time, in milliseconds."""
 
     p50: float
@@ -19,7 +15,7 @@ class LatencyMs(Strict):
     p99: float
 
 
-class Cell(Strict):
+class Cell(StrictModel):
     """One run of `vllm bench serve`: one stack at one concurrency in one round."""
 
     round: int
@@ -35,7 +31,7 @@ class Cell(Strict):
     itl_ms: LatencyMs
 
 
-class BenchResult(Strict):
+class BenchResult(StrictModel):
     """What scripts/bench --json prints."""
 
     service: str

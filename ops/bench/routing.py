@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
 from ops.bench import local_service, machine, tables
 from ops.bench.local_service import LocalService
@@ -23,6 +22,7 @@ from ops.console import cli
 from ops.console.cli import Failed, err, out
 from ops.probing import load_test
 from ops.probing.load_test import Timed
+from ops.project.strict_model import StrictModel
 
 ROUTINGS = {"fewest requests": None, "session": "session", "prefix": "prefix"}
 HITS, QUERIES = "ray_vllm_prefix_cache_hits_total", "ray_vllm_prefix_cache_queries_total"
@@ -30,10 +30,8 @@ EXPORTED_S = 15  # Ray's agent exports metrics every 10 s
 KV_CACHE_BYTES = 256 * 2**20  # 5,800 tokens of SmolLM2 in float32: half of the conversations below fit, not all
 
 
-class Conversations(BaseModel):
+class Conversations(StrictModel):
     """The load: users that talk at the same time, each in a conversation of their own."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sessions: int = 8
     turns: int = 5

@@ -8,19 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from ops.console.cli import CommandError
 from ops.project.catalogue import ROOT
+from ops.project.strict_model import StrictModel
 
 FOLDER = ROOT / "docs" / "performance"
 RUNS, AUTOSCALING = FOLDER / "runs.csv", FOLDER / "autoscaling.csv"
 
 
-class Row(BaseModel):
+class Row(StrictModel):
     """One line of a table. A column that is empty was not measured, or does not apply."""
-
-    model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod

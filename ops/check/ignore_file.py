@@ -15,7 +15,7 @@ NAME = "services/check-ignore.yaml"
 """Relative to the root of the repository; the file belongs to the user and need not be there."""
 
 
-class Entry(BaseModel):
+class IgnoreEntry(BaseModel):
     """One rule, silenced at one place."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -44,7 +44,7 @@ class Entry(BaseModel):
         return finding.check == self.rule and here and (not line.isdigit() or finding.line == int(line))
 
 
-class IgnoreFile(RootModel[list[Entry] | None]):
+class IgnoreFile(RootModel[list[IgnoreEntry] | None]):
     """The content of check-ignore.yaml; None where it has comments only."""
 
 
@@ -65,7 +65,7 @@ class Sorted:
     """The indices of the entries that silence nothing."""
 
 
-def read(root: Path) -> list[Entry]:
+def read(root: Path) -> list[IgnoreEntry]:
     """The entries of a repository's ignore file, none where it has no such file.
 
     Raises:
@@ -83,7 +83,7 @@ def read(root: Path) -> list[Entry]:
     return entries
 
 
-def sort(findings: list[Finding], entries: list[Entry]) -> Sorted:
+def sort(findings: list[Finding], entries: list[IgnoreEntry]) -> Sorted:
     """Each finding is silenced by the first entry that names its rule and place."""
     standing, silenced, used = [], [], set()
     for finding in findings:
@@ -96,7 +96,7 @@ def sort(findings: list[Finding], entries: list[Entry]) -> Sorted:
     return Sorted(standing, silenced, [index for index in range(len(entries)) if index not in used])
 
 
-def stale(root: Path, folders: list[Path], entries: list[Entry], unused: list[int]) -> list[Finding]:
+def stale(root: Path, folders: list[Path], entries: list[IgnoreEntry], unused: list[int]) -> list[Finding]:
     """Warnings about entries that silence nothing, of those whose place was checked.
 
     Args:

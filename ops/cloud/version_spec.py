@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from ops.cloud.service_state import Target, Version
 from ops.console.cli import CommandError
 from ops.project import yaml_models
 from ops.project.catalogue import ROOT, Service
+from ops.project.strict_model import StrictModel
 
 FILE = "service.yaml"
 
 
-class Previous(BaseModel):
+class Previous(StrictModel):
     """The version to go back to, and all that deploying it again takes except the values of secrets."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version: str
     config: dict[str, Any]

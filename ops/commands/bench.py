@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ops.bench import figures, html_report, local_service, machine, vllm_bench, workloads
-from ops.bench.comparison import Asked, check_against, measure, second_stack, served_here
+from ops.bench.comparison import BenchSettings, check_against, measure, second_stack, served_here
 from ops.bench.figures import BenchResult
 from ops.bench.stacks import AtUrl, DevService, Stack
 from ops.bench.workloads import WORKLOADS
@@ -63,7 +63,7 @@ def bench(
         progress.waiting_for("Ray and vLLM to be imported")
         config = served_here(chosen, here, settings or [], model)
         folder = local_service.result_folder(chosen.name)
-        asked = Asked(chosen, config, here, workload, concurrencies, replicas, folder)
+        asked = BenchSettings(chosen, config, here, workload, concurrencies, replicas, folder)
         compared: list[Stack] = [at or DevService(chosen, ["--profile", here, *options])]
         compared += [second_stack(asked, against, replicas)] if against else []
         with vllm_bench.loads(replicas, folder / "vllm-bench.log") as loads:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # slow to import
 
 
 @dataclass(frozen=True)
-class Asked:
+class DevOptions:
     """What the command line asks for."""
 
     service: Service
@@ -93,7 +93,7 @@ def dev(
         raise CommandError("Name a service, such as: scripts/dev small-size-llm")
     chosen = find(service)
     preflight.check_port(port)
-    asked = Asked(chosen, model, port, settings or [], choose_profile(profile), replicas, monitoring)
+    asked = DevOptions(chosen, model, port, settings or [], choose_profile(profile), replicas, monitoring)
     if detach:
         sys.exit(run_detached(asked))
     run_here(asked)
@@ -109,7 +109,7 @@ def stop_runs() -> None:
         out.print(f"Stopped {run.service} on {run.url}.")
 
 
-def run_detached(asked: Asked) -> int:
+def run_detached(asked: DevOptions) -> int:
     """Run the same command in the background, show what it prints until it is ready; its exit status if it fails."""
     dev_runs.FOLDER.mkdir(parents=True, exist_ok=True)
     log = dev_runs.FOLDER / f"{asked.service.name}-{asked.port}.log"
@@ -133,7 +133,7 @@ def run_detached(asked: Asked) -> int:
         return child.wait()
 
 
-def run_here(asked: Asked) -> None:
+def run_here(asked: DevOptions) -> None:
     service, args, url = asked.service, asked.args, asked.url
     service_key.check(args)
     if asked.profile == "laptop":

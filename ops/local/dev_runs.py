@@ -6,17 +6,15 @@ import time
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ConfigDict
 
 from laptop.cache import CACHE
+from ops.project.strict_model import StrictModel
 
 FOLDER = CACHE / "dev"
 
 
-class DevRun(BaseModel):
+class DevRun(StrictModel):
     """One `scripts/dev` process, in a file named after its pid."""
-
-    model_config = ConfigDict(extra="forbid")
 
     pid: int
     started: float

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from ops.cloud import service_state, version_spec
 from ops.cloud.service_state import Target
 from ops.console.cli import CommandError
 from ops.project import yaml_models
 from ops.project.catalogue import Service
+from ops.project.strict_model import StrictModel
 from ops.rollouts import journal
 from ops.rollouts.journal import Journal, State
 
@@ -20,9 +19,7 @@ COMPARED = ("image_uri", "containerfile", "compute_config", "applications", "env
 SECRET = "(a secret)"
 
 
-class ConfigDiff(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ConfigDiff(StrictModel):
     against: str | None
     """The version that is compared with, in words; None where there is none."""
     lines: list[str]

@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict
-
 from ops.console.cli import CommandError
 from ops.plan.config_diff import ConfigDiff
 from ops.project import slo
@@ -12,6 +10,7 @@ from ops.project.catalogue import Service
 from ops.project.model_facts import ModelFacts
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
+from ops.project.strict_model import StrictModel
 from ops.sizing import capacity as plan_load
 from ops.sizing import cold_start, cost, fit, hardware, memory, throughput
 from ops.sizing.capacity import ESTIMATE, Capacity, RequestSize
@@ -25,11 +24,7 @@ from ops.sizing.throughput import Replica, Speed
 COMPARED = RequestSize(input_tokens=512, output_tokens=128)  # what the roofline was compared with a measurement at
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class MemoryFit(Strict):
+class MemoryFit(StrictModel):
     """The memory of one GPU, in bytes, and what its KV cache holds. Computed by ops/sizing/memory."""
 
     accelerator: str
@@ -52,7 +47,7 @@ class MemoryFit(Strict):
     """Tokens that each may have when there are target_ongoing_requests at once."""
 
 
-class SpeedAt(Strict):
+class SpeedAt(StrictModel):
     basis: str = ESTIMATE
     why: str
     """What makes it so many requests at a time."""
@@ -62,7 +57,7 @@ class SpeedAt(Strict):
     known."""
 
 
-class ModelSummary(Strict):
+class ModelSummary(StrictModel):
     """Of one model that the service serves."""
 
     model: str
@@ -76,7 +71,7 @@ class ModelSummary(Strict):
     """None where no rate is given."""
 
 
-class Summary(Strict):
+class Summary(StrictModel):
     service: str
     models: list[ModelSummary]
     """Those that are served at once; most services serve one of theirs."""

@@ -1,21 +1,17 @@
 """What a load measured of a version: what the gate compares and the journal keeps."""
 
-from pydantic import BaseModel, ConfigDict
+from ops.project.strict_model import StrictModel
 
 
-class Percentiles(BaseModel):
+class Percentiles(StrictModel):
     """In seconds."""
-
-    model_config = ConfigDict(extra="forbid")
 
     p50: float
     p95: float
 
 
-class Measurement(BaseModel):
+class Measurement(StrictModel):
     """What a load measured of one version. Times are those of answers that came whole."""
-
-    model_config = ConfigDict(extra="forbid")
 
     requests: int
     errors: int

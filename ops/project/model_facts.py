@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, RootModel, model_validator
+from pydantic import RootModel, model_validator
 
 from ops.project import yaml_models
+from ops.project.strict_model import FrozenModel
 
 IRREGULAR = ("block_configs", "linear_num_key_heads", "mamba_d_state")
 """Keys of a config.json whose layers differ: Nemotron's, Qwen3-Next's and Mamba's."""
@@ -15,11 +16,7 @@ QWEN_LARGEST_IMAGE = 16384
 """Tokens, by max_pixels in the preprocessor_config.json of Qwen2.5-VL and Qwen3-VL."""
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Experts(Strict):
+class Experts(FrozenModel):
     """The MLPs of a mixture of experts, of which a router picks a few for each token."""
 
     count: int
@@ -31,7 +28,7 @@ class Experts(Strict):
     """The first layers, which have one dense MLP instead."""
 
 
-class Mla(Strict):
+class Mla(FrozenModel):
     """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): one compressed vector a token instead of K and V."""
 
     q_lora_rank: int | None = None
@@ -47,14 +44,14 @@ class Mla(Strict):
         return self.kv_lora_rank + self.qk_rope_head_dim
 
 
-class SlidingWindow(Strict):
+class SlidingWindow(FrozenModel):
     """Layers that attend to the last tokens only."""
 
     tokens: int
     layers: int
 
 
-class Vision(Strict):
+class Vision(FrozenModel):
     """The encoder that turns patches of an image into tokens of the language model."""
 
     parameters: int
@@ -79,7 +76,7 @@ class Vision(Strict):
         return (self.patch_pixels * self.merge) ** 2
 
 
-class ModelFacts(Strict):
+class ModelFacts(FrozenModel):
     """A decoder-only transformer. Sizes are in elements, unless they say bytes."""
 
     origin: str

@@ -3,17 +3,14 @@
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field, model_validator
 
 from ops.project import yaml_models
 from ops.project.routes import CHAT, Route
+from ops.project.strict_model import StrictModel
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Expectation(Strict):
+class Expectation(StrictModel):
     """What must be true of one answer; what is not given is not looked at."""
 
     status: int = 200
@@ -33,18 +30,18 @@ class Expectation(Strict):
     """The content is JSON and valid against the request's own response_format."""
     lists_model: bool = False
     """The answer of /v1/models has the probe's model id."""
-    lists_models: list[str] = []
+    lists_models: list[str] = Field(default_factory=list)
     """The answer of /v1/models has each of these."""
     error: str | None = None
     """Text that the error's message contains, in any case of letters."""
 
 
-class Check(Strict):
+class Check(StrictModel):
     """One request and the expectation of its answer."""
 
     name: str
     path: Route = CHAT
-    request: dict[str, Any] = {}
+    request: dict[str, Any] = Field(default_factory=dict)
     """The JSON body to send. `model` is the probe's unless it is given here."""
     prompt_words: int | None = None
     """Send a user message of this many words."""
@@ -73,7 +70,7 @@ class Check(Strict):
         return [tool.get("function", tool) for tool in self.request.get("tools", [])]
 
 
-class ProbeFile(Strict):
+class ProbeFile(StrictModel):
     model: str
     """The model id that the requests name."""
     checks: list[Check]

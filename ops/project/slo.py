@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from ops.project import yaml_models
+from ops.project.strict_model import StrictModel
 
 
 def _unit(units: dict[str, float], example: str) -> BeforeValidator:
@@ -27,11 +28,7 @@ TokensPerSecond = Annotated[float, _unit({"tokens/s": 1}, "20tokens/s")]
 Factor = Annotated[float, _unit({"x": 1}, "1.5x"), Field(gt=0)]
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class LoadSpec(Strict):
+class LoadSpec(StrictModel):
     """The requests that a version is measured with: streamed chats, sent by `concurrency` clients."""
 
     requests: int = Field(ge=1)
@@ -42,7 +39,7 @@ class LoadSpec(Strict):
     """Sent in turn."""
 
 
-class Objectives(Strict):
+class Objectives(StrictModel):
     """What a version must keep to. What is not given is not looked at."""
 
     errors: Share = 0
@@ -57,7 +54,7 @@ class Objectives(Strict):
     """The least that the median answer comes with."""
 
 
-class AgainstPrimary(Strict):
+class AgainstPrimary(StrictModel):
     """How much worse than the primary's, measured beside it, a reading may be: the most times, for speed the least."""
 
     ttft_p50: Factor | None = None
@@ -65,7 +62,7 @@ class AgainstPrimary(Strict):
     tokens_per_second: Factor | None = None
 
 
-class Slo(Strict):
+class Slo(StrictModel):
     load: LoadSpec
     objectives: Objectives
     against_primary: AgainstPrimary

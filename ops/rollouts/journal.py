@@ -12,12 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ops.cloud.version_spec import Previous
 from ops.console.cli import CommandError
 from ops.probing.measurement import Measurement
 from ops.project.catalogue import ROOT
+from ops.project.strict_model import StrictModel
 
 FOLDER = ROOT / "rollouts"
 
@@ -52,11 +53,7 @@ class State(StrEnum):
 ENDS = {State.FINISHED, State.ROLLED_BACK, State.FAILED}
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Plan(Strict):
+class Plan(StrictModel):
     """What a deploy or a rollout is about to do."""
 
     kind: str
@@ -86,7 +83,7 @@ class Plan(Strict):
         return self.previous
 
 
-class Entry(Strict):
+class Entry(StrictModel):
     """One line of a journal."""
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -95,9 +92,9 @@ class Entry(Strict):
     """Percent of the traffic that the new version has, or is to have while `deploying` or `moving`."""
     plan: Plan | None = None
     """With `planned` only."""
-    readings: dict[str, Measurement] = {}
+    readings: dict[str, Measurement] = Field(default_factory=dict)
     """Of `canary` and `primary` (of each model, where there are several), with `passed`, `finished`, `rolling back`."""
-    why: list[str] = []
+    why: list[str] = Field(default_factory=list)
     """Sentences."""
     resumed: bool = False
     """Another command went on from here."""

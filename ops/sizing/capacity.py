@@ -2,9 +2,8 @@
 
 import math
 
-from pydantic import BaseModel, ConfigDict
-
 from ops.project.slo import Objectives
+from ops.project.strict_model import StrictModel
 from ops.sizing import throughput
 from ops.sizing.cost import Cost
 from ops.sizing.throughput import Replica, Speed
@@ -13,11 +12,7 @@ ESTIMATE = "estimate (roofline)"
 HEADROOM = 0.8  # guess: of what a replica can do at most, as requests do not come evenly
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RequestSize(Strict):
+class RequestSize(StrictModel):
     input_tokens: int
     output_tokens: int
 
@@ -25,7 +20,7 @@ class RequestSize(Strict):
         return f"{self.input_tokens:,} tokens in and {self.output_tokens:,} out"
 
 
-class Held(Strict):
+class Held(StrictModel):
     """One objective of the SLO file, beside the estimate."""
 
     name: str
@@ -36,7 +31,7 @@ class Held(Strict):
     kept: bool
 
 
-class Capacity(Strict):
+class Capacity(StrictModel):
     basis: str = ESTIMATE
     """Of all its figures."""
     requests_per_s: float

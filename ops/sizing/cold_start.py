@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
-
 from ops.project.model_facts import ModelFacts, layers_by_mlp
 from ops.project.serve_py import Model
+from ops.project.strict_model import StrictModel
 from ops.sizing.hardware import Instance
 from ops.sizing.memory.engine import DTYPE_BYTES
 from ops.sizing.throughput import EXPERT_BYTES
@@ -43,11 +42,7 @@ STARTS = [  # two at a time, on 32 cores; the README.md of each service has the 
 ]
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Part(Strict):
+class Part(StrictModel):
     name: str
     least_s: float | None
     """None where it is not known."""
@@ -56,7 +51,7 @@ class Part(Strict):
     """Where the figure is from, in words."""
 
 
-class ColdStart(Strict):
+class ColdStart(StrictModel):
     parts: list[Part]
     """One after the other."""
     least_s: float

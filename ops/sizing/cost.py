@@ -4,10 +4,9 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
+from ops.project.strict_model import StrictModel
 from ops.sizing import hardware
 from ops.sizing.hardware import Instance
 
@@ -15,11 +14,7 @@ AUTO_REPLICAS = (1, 100)  # what Ray Serve 2.59 makes of num_replicas: auto, whe
 NOT_SAID = "not said"
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Replicas(Strict):
+class Replicas(StrictModel):
     """Those of one model."""
 
     model: str
@@ -30,7 +25,7 @@ class Replicas(Strict):
     prefill and decode have replicas of their own, of all of both."""
 
 
-class Machines(Strict):
+class Machines(StrictModel):
     """The head node, or a group of worker nodes."""
 
     name: str
@@ -50,7 +45,7 @@ class Machines(Strict):
     price_source: str | None
 
 
-class QuotaNeed(Strict):
+class QuotaNeed(StrictModel):
     name: str
     amount: int
     unit: str
@@ -59,7 +54,7 @@ class QuotaNeed(Strict):
     """Such as `4 x g6.2xlarge (4 L4)`."""
 
 
-class Cost(Strict):
+class Cost(StrictModel):
     """What a service takes, at min and max replicas of all models that it serves at once."""
 
     replicas: list[Replicas]

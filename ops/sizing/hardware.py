@@ -5,18 +5,15 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, RootModel, model_validator
+from pydantic import Field, PositiveFloat, RootModel, model_validator
 
 from ops.project import yaml_models
+from ops.project.strict_model import FrozenModel
 
 FILE = Path(__file__).with_name("hardware.yaml")
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Accelerator(Strict):
+class Accelerator(FrozenModel):
     """One GPU. The figures of data sheets are peaks; none of them is reached."""
 
     name: str
@@ -55,13 +52,13 @@ class Accelerator(Strict):
         return self.fp8_tflops and self.fp8_tflops * 1e12
 
 
-class PriceList(Strict):
+class PriceList(FrozenModel):
     region: str
     source: str
     as_of: date
 
 
-class Quota(Strict):
+class Quota(FrozenModel):
     """A limit of a cloud account."""
 
     name: str
@@ -69,7 +66,7 @@ class Quota(Strict):
     counts: Literal["vcpus", "gpus"]
 
 
-class Instance(Strict):
+class Instance(FrozenModel):
     """An instance type of AWS or a machine type of GCP."""
 
     name: str
@@ -90,7 +87,7 @@ class Instance(Strict):
     """On demand; None where it is not known, or not sold that way."""
 
 
-class Hardware(Strict):
+class Hardware(FrozenModel):
     accelerators: dict[str, Accelerator]
     price_lists: dict[str, PriceList]
     quotas: dict[str, Quota]
@@ -116,7 +113,7 @@ class Hardware(Strict):
         return self
 
 
-class Price(Strict):
+class Price(FrozenModel):
     usd_per_hour: float
     source: str
     """Where it is from and of when, in words."""

@@ -1,15 +1,15 @@
 """What a rehearsal can make go wrong."""
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import PrivateAttr
+
+from ops.project.strict_model import StrictModel
 
 CLIENT_TRIES = 4
 """How often the CLI sends a PUT whose connection breaks: TOTAL_RETRIES in its rate_limit_retry_util.py, and once."""
 
 
-class Faults(BaseModel):
+class Faults(StrictModel):
     """What goes wrong from now on; `PUT /rehearsal/faults` replaces all of it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     build_fails: bool = False
     """Image builds that end from now on fail."""

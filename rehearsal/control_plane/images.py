@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rehearsal.control_plane.records import Build, ClusterEnvironment, now
+from rehearsal.control_plane.records import ImageBuild, ClusterEnvironment, now
 
 BUILD_TIME = timedelta(seconds=1)
 LOG = "This is a rehearsal: no image is built. The versions run in the Python environment of this machine.\n"
@@ -13,14 +13,14 @@ class Images:
 
     def __init__(self) -> None:
         self.environments: dict[str, ClusterEnvironment] = {}
-        self.builds: dict[str, Build] = {}
+        self.builds: dict[str, ImageBuild] = {}
 
-    def of_uri(self, image_uri: str, ray_version: str | None) -> Build:
+    def of_uri(self, image_uri: str, ray_version: str | None) -> ImageBuild:
         """The build that stands for a ready image."""
         for build in self.builds.values():
             if build.image_uri == image_uri:
                 return build
-        build = Build(self.add_environment(image_uri), revision=1, image_uri=image_uri, ray_version=ray_version)
+        build = ImageBuild(self.add_environment(image_uri), revision=1, image_uri=image_uri, ray_version=ray_version)
         self.builds[build.id] = build
         return build
 
@@ -29,8 +29,8 @@ class Images:
         self.environments[added.id] = added
         return added
 
-    def start_build(self, environment_id: str, containerfile: str, ray_version: str | None) -> Build:
-        build = Build(
+    def start_build(self, environment_id: str, containerfile: str, ray_version: str | None) -> ImageBuild:
+        build = ImageBuild(
             self.environments[environment_id],
             revision=len(self.of_environment(environment_id)) + 1,
             containerfile=containerfile,
@@ -40,7 +40,7 @@ class Images:
         self.builds[build.id] = build
         return build
 
-    def of_environment(self, environment_id: str) -> list[Build]:
+    def of_environment(self, environment_id: str) -> list[ImageBuild]:
         """The builds under one name, the newest first."""
         builds = [build for build in self.builds.values() if build.environment.id == environment_id]
         return sorted(builds, key=lambda build: build.revision, reverse=True)

@@ -113,7 +113,7 @@ class ClusterEnvironment:
 
 
 @dataclass
-class Build:
+class ImageBuild:
     environment: ClusterEnvironment
     revision: int
     image_uri: str | None = None

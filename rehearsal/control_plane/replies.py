@@ -5,7 +5,7 @@ from typing import Any
 
 from rehearsal.control_plane.control_plane import CLOUDS, DEFAULT_CLOUD, PROJECTS
 from rehearsal.control_plane.faults import Faults
-from rehearsal.control_plane.records import Build, ClusterEnvironment, ComputeConfig, Service, Version
+from rehearsal.control_plane.records import ImageBuild, ClusterEnvironment, ComputeConfig, Service, Version
 
 LONG_AGO = "2026-01-01T00:00:00+00:00"
 USER_ID, ORGANIZATION_ID = "usr_rehearsal", "org_rehearsal"
@@ -110,7 +110,7 @@ def environment(record: ClusterEnvironment) -> Json:
     }
 
 
-def build(record: Build) -> Json:
+def build(record: ImageBuild) -> Json:
     return {
         "id": record.id,
         "cluster_environment_id": record.environment.id,

@@ -152,7 +152,7 @@ class ApiKeyMiddleware:
                 content_type = next(
                     (value for name, value in message["headers"] if name.lower() == b"content-type"), b""
                 )
-                answer = usage.Answer(content_type)
+                answer = usage.AnswerUsage(content_type)
             elif answer and (body := message.get("body")):
                 answer.add(body)
                 if answer.is_stream and not request.asks_for_usage:

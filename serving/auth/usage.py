@@ -33,7 +33,7 @@ class Request:
         self._end = piece[-ASKS_BYTES:] if len(piece) > ASKS_BYTES else self._end + piece
 
 
-class Answer:
+class AnswerUsage:
     """What is remembered of one answer."""
 
     def __init__(self, content_type: bytes) -> None:

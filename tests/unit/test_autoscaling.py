@@ -14,7 +14,7 @@ from serving.autoscaling import (
     SEATS,
     WAITING,
     EnginePolicy,
-    Limits,
+    Thresholds,
     Load,
     loads_of,
     scaled,
@@ -30,7 +30,7 @@ def load(running: float = 0, waiting: float = 0, kv_cache: float = 0) -> Load:
 
 
 def decided(*loads: Load, queued: float = 0, replicas: int | None = None) -> int:
-    return wanted(loads, queued, len(loads) if replicas is None else replicas, Limits())
+    return wanted(loads, queued, len(loads) if replicas is None else replicas, Thresholds())
 
 
 def test_a_replica_more_when_requests_wait():

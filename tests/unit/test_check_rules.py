@@ -10,7 +10,7 @@ import typer
 
 from ops.check import before_deploy, ignore_file, registry, run
 from ops.check.finding import Finding, finding_at
-from ops.check.ignore_file import Entry
+from ops.check.ignore_file import IgnoreEntry
 from ops.check.registry import RULES
 from ops.check.rules import service_yaml
 from ops.commands import check, reference
@@ -192,8 +192,8 @@ def test_an_entry_silences_a_finding_and_its_reason_is_printed(one_service, caps
 )
 def test_places(place, silences):
     found = finding_at(Path("/r"), registry.NO_SLO, Place(Path("/r/services/my_llm/serve.py"), 12), "x")
-    assert Entry(rule="no-slo", place=place, reason="x").silences(found) is silences
-    assert not Entry(rule="secret-in-file", place=place, reason="x").silences(found)
+    assert IgnoreEntry(rule="no-slo", place=place, reason="x").silences(found) is silences
+    assert not IgnoreEntry(rule="secret-in-file", place=place, reason="x").silences(found)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from ops.project.yaml_file import Keys as Way
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownKeys:
     """The keys that a mapping may have."""
 
-    below: dict[str, list["Known"]]
+    below: dict[str, list["KnownKeys"]]
     """Each key, and the keys of a mapping there: none where any are allowed, several where it is of several kinds."""
     refused: bool
     """Whether an unknown key is refused. Else it is ignored without a word."""
@@ -31,7 +31,7 @@ class Unknown(NamedTuple):
     """A key that nothing reads."""
 
     way: Way
-    known: Known
+    known: KnownKeys
 
 
 OPENAI_APP = "ray.serve.llm:build_openai_app"
@@ -66,7 +66,7 @@ BESIDES = {
 """Keys that are read without being fields of the class."""
 
 
-def of(kind: Any) -> Known:
+def of(kind: Any) -> KnownKeys:
     """The keys of a dataclass or pydantic model, and of those that its fields hold."""
     if dataclasses.is_dataclass(kind):
         annotations, refused = typing.get_type_hints(kind), True
@@ -75,10 +75,10 @@ def of(kind: Any) -> Known:
         annotations = {name: field.annotation for name, field in kind.model_fields.items()}
         names, refused = list(annotations), kind.model_config.get("extra") == "forbid"
     below = {name: [PLAIN_DICTS[name]()] if name in PLAIN_DICTS else kinds(annotations[name]) for name in names}
-    return Known(below | {name: [] for name in BESIDES.get(kind.__name__, ())}, refused)
+    return KnownKeys(below | {name: [] for name in BESIDES.get(kind.__name__, ())}, refused)
 
 
-def kinds(annotation: Any) -> list[Known]:
+def kinds(annotation: Any) -> list[KnownKeys]:
     """The keys of each class in an annotation that has a fixed set of keys."""
     if arguments := typing.get_args(annotation):
         return [known for argument in arguments for known in kinds(argument)]
@@ -89,7 +89,7 @@ def kinds(annotation: Any) -> list[Known]:
     return [of(annotation)] if fixed and has_fields else []
 
 
-def deployment() -> Known:
+def deployment() -> KnownKeys:
     """The options of a Serve deployment."""
     from ray import serve
     from ray.serve.schema import DeploymentSchema
@@ -98,33 +98,33 @@ def deployment() -> Known:
     typed = of(DeploymentSchema).below
     (actor,) = typed["ray_actor_options"]
     typed["ray_actor_options"] = [dataclasses.replace(actor, refused=True)]  # by ReplicaConfig, not by the schema
-    return Known({name: typed.get(name, []) for name in sorted(options)}, refused=True)
+    return KnownKeys({name: typed.get(name, []) for name in sorted(options)}, refused=True)
 
 
-def runtime_env() -> Known:
+def runtime_env() -> KnownKeys:
     from ray.runtime_env import RuntimeEnv
 
     named = {name for name in inspect.signature(RuntimeEnv).parameters if not name.startswith("_")} - {"kwargs"}
-    return Known({name: [] for name in sorted(named | RuntimeEnv.known_fields)}, refused=False)
+    return KnownKeys({name: [] for name in sorted(named | RuntimeEnv.known_fields)}, refused=False)
 
 
-def placement_group() -> Known:
+def placement_group() -> KnownKeys:
     from ray.llm._internal.common.placement import PlacementGroupConfig
 
     return of(PlacementGroupConfig)
 
 
-def autoscaling_policy() -> Known:
+def autoscaling_policy() -> KnownKeys:
     from ray.serve.config import AutoscalingPolicy
 
     return of(AutoscalingPolicy)
 
 
-def experimental() -> Known:
-    return Known({name: [] for name in EXPERIMENTAL + EXPERIMENTAL_GONE}, refused=False)
+def experimental() -> KnownKeys:
+    return KnownKeys({name: [] for name in EXPERIMENTAL + EXPERIMENTAL_GONE}, refused=False)
 
 
-PLAIN_DICTS: dict[str, Callable[[], Known]] = {
+PLAIN_DICTS: dict[str, Callable[[], KnownKeys]] = {
     "runtime_env": runtime_env,
     "deployment_config": deployment,
     "ingress_deployment_config": deployment,
@@ -136,17 +136,17 @@ PLAIN_DICTS: dict[str, Callable[[], Known]] = {
 
 
 @functools.cache
-def service() -> Known:
+def service() -> KnownKeys:
     """The keys of a service.yaml; what the SDK hands on unchanged has the keys that Serve reads."""
     from anyscale.service.models import ServiceConfig
     from ray.serve.schema import ServeDeploySchema
 
     sdk, serve = of(ServiceConfig), of(ServeDeploySchema).below
-    return Known({name: below or serve.get(name, []) for name, below in sdk.below.items()}, sdk.refused)
+    return KnownKeys({name: below or serve.get(name, []) for name, below in sdk.below.items()}, sdk.refused)
 
 
 @functools.cache
-def model() -> Known:
+def model() -> KnownKeys:
     """The keys of an LLMConfig; engine_kwargs may have any, because they are vLLM's."""
     from ray.llm._internal.serve.core.configs.llm_config import LLMConfig  # ray.serve.llm would import vLLM too
 
@@ -154,14 +154,14 @@ def model() -> Known:
 
 
 @functools.cache
-def openai_app() -> Known:
+def openai_app() -> KnownKeys:
     """The keys of the args of `ray.serve.llm:build_openai_app`."""
     from ray.serve.llm import LLMServingArgs
 
     return of(LLMServingArgs)
 
 
-def unknown(value: Any, known: list[Known], way: Way = ()) -> Iterator[Unknown]:
+def unknown(value: Any, known: list[KnownKeys], way: Way = ()) -> Iterator[Unknown]:
     """Every key of a mapping, and of what is below it, that nothing reads."""
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -209,7 +209,7 @@ def instead(key: Any, options: Iterable[str], given: Iterable[Any] = ()) -> str:
     return f"Write {close}." if close in free else f"Remove it, or write one of: {', '.join(free)}."
 
 
-def where_it_belongs(key: Any, root: Known, data: Any) -> str:
+def where_it_belongs(key: Any, root: KnownKeys, data: Any) -> str:
     """What to do with a key that other mappings of `data` may have, in a sentence; empty where none may have it.
 
     Args:
@@ -232,7 +232,7 @@ def is_given(key: Any, data: Any, holder: Way) -> bool:
     return is_given(key, data.get(holder[0]), holder[1:]) if holder else key in data
 
 
-def holders_of(key: Any, known: Known, way: Way = ()) -> Iterator[Way]:
+def holders_of(key: Any, known: KnownKeys, way: Way = ()) -> Iterator[Way]:
     """The ways to the mappings that may have a key."""
     if key in known.below:
         yield way

@@ -165,10 +165,10 @@ def as_deployment(options: dict[str, Any]) -> None:
     for name in ("placement_group_bundles", "placement_group_strategy"):
         if name in options:
             raise ValueError(f"'{name}' must not be in deployment_config. Set placement_group_config of the LLMConfig.")
-    serve.deployment(**options)(Replica)
+    serve.deployment(**options)(AnyDeployment)
 
 
-class Replica:
+class AnyDeployment:
     """Stands for the class of a deployment."""
 
 

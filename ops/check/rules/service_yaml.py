@@ -13,7 +13,7 @@ from ops.check.rules import (
     service_yaml_import,
     service_yaml_secrets,
 )
-from ops.check.rules.known_keys import Known, Unknown
+from ops.check.rules.known_keys import KnownKeys, Unknown
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles
 from ops.project.yaml_file import Keys as Way
@@ -88,7 +88,7 @@ def local_paths(file: YamlFile) -> Iterator[tuple[Way, str]]:
 
 def unknown_keys(files: ServiceFiles) -> Iterator[Finding]:
     """Unknown keys at every level of service.yaml, and of the LLMConfigs in serve.py."""
-    read: list[tuple[Any, Known, Callable[[Way], Place]]] = [
+    read: list[tuple[Any, KnownKeys, Callable[[Way], Place]]] = [
         (files.yaml.data, known_keys.service(), lambda way: files.yaml.place(*map_keys(way)))
     ]
     if files.application.get("import_path") == known_keys.OPENAI_APP:
@@ -111,7 +111,7 @@ def map_keys(way: Way) -> Way:
     return tuple(key if isinstance(key, int) and not isinstance(key, bool) else str(key) for key in way)
 
 
-def unknown_key(files: ServiceFiles, place: Place, key: Unknown, data: Any, root: Known) -> Finding:
+def unknown_key(files: ServiceFiles, place: Place, key: Unknown, data: Any, root: KnownKeys) -> Finding:
     name, holder = key.way[-1], known_keys.dotted(key.way[:-1])
     beside = known_keys.value_at(data, key.way[:-1])
     return make_finding(

@@ -178,14 +178,14 @@ def refused_arguments(files: ServiceFiles, module: ModuleType, builder: Any) -> 
         yield not_fitting(files, raised(str(error), files.arguments))
 
 
-class Fault(NamedTuple):
+class RefusedArgument(NamedTuple):
     key: str
     """The argument's; empty where it is not known which argument it is."""
     message: str
     fix: str
 
 
-def faults_of(kind: type[BaseModel], given: dict[str, Any]) -> Iterator[Fault]:
+def faults_of(kind: type[BaseModel], given: dict[str, Any]) -> Iterator[RefusedArgument]:
     """What the model that the builder's parameter is annotated with says of its arguments."""
     try:
         kind.model_validate(given)
@@ -194,10 +194,10 @@ def faults_of(kind: type[BaseModel], given: dict[str, Any]) -> Iterator[Fault]:
             key = str(fault["loc"][0]) if fault["loc"] else ""
             unknown = fault["type"] == "extra_forbidden"
             fix = instead(key, kind.model_fields, given) if unknown else f"{kind.__name__} says what it takes."
-            yield Fault(key, f"{fault['msg']}.", fix)
+            yield RefusedArgument(key, f"{fault['msg']}.", fix)
 
 
-def raised(message: str, given: dict[str, Any]) -> Fault:
+def raised(message: str, given: dict[str, Any]) -> RefusedArgument:
     """What the builder itself says, with the argument whose value it names."""
     key = next((key for key, value in given.items() if isinstance(value, str) and value in message), "")
-    return Fault(key, message, "Write what the message asks for.")
+    return RefusedArgument(key, message, "Write what the message asks for.")
