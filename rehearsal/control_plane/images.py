@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rehearsal.control_plane.records import ImageBuild, ClusterEnvironment, now
+from rehearsal.control_plane.records import ClusterEnvironment, ImageBuild, now
 
 BUILD_TIME = timedelta(seconds=1)
 LOG = "This is a rehearsal: no image is built. The versions run in the Python environment of this machine.\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 from rehearsal.control_plane.control_plane import CLOUDS, DEFAULT_CLOUD, PROJECTS
 from rehearsal.control_plane.faults import Faults
-from rehearsal.control_plane.records import ImageBuild, ClusterEnvironment, ComputeConfig, Service, Version
+from rehearsal.control_plane.records import ClusterEnvironment, ComputeConfig, ImageBuild, Service, Version
 
 LONG_AGO = "2026-01-01T00:00:00+00:00"
 USER_ID, ORGANIZATION_ID = "usr_rehearsal", "org_rehearsal"

@@ -157,7 +157,7 @@ def arguments(files: ServiceFiles, builder: Any) -> Iterator[Finding]:
         yield not_fitting(files, fault)
 
 
-def not_fitting(files: ServiceFiles, fault: "Fault") -> Finding:
+def not_fitting(files: ServiceFiles, fault: "RefusedArgument") -> Finding:
     return make_finding(
         files,
         registry.ARGS_DO_NOT_FIT,
