@@ -34,11 +34,10 @@ def one_service(copied, monkeypatch) -> Path:
     for folder in (copied / "services").iterdir():
         if folder.name != "small_size_llm" and folder.is_dir():
             shutil.rmtree(folder)
-    for module in (catalogue, before_deploy):
-        monkeypatch.setattr(module, "ROOT", copied)
+    monkeypatch.setattr(catalogue, "ROOT", copied)
     monkeypatch.setattr(catalogue, "SERVICES", copied / "services")
     # They import Ray, vLLM and the SDK in processes of their own, 20 s each time, and no fault here is theirs to find.
-    monkeypatch.setattr(run, "slow", lambda root, folders: [])
+    monkeypatch.setattr(run, "slow", lambda services: [])
     return copied
 
 
@@ -130,11 +129,11 @@ def test_an_error_is_a_failure(one_service, capsys):
 
 
 def test_only_errors_stop_a_deploy_and_force_takes_their_ids(one_service, capsys):
-    service = catalogue.find("small-size-llm")
     change(one_service, *FEW_NODES)
-    before_deploy.refuse_findings(service, [])
+    before_deploy.refuse_findings(catalogue.find("small-size-llm"), [])
     assert "warning too-few-nodes-at-peak" in capsys.readouterr().err
     change(one_service, *UNSCALED)
+    service = catalogue.find("small-size-llm")
     with pytest.raises(CommandError, match=r"--force no-autoscaling-target$"):
         before_deploy.refuse_findings(service, [])
     before_deploy.refuse_findings(service, ["no-autoscaling-target"])
