@@ -27,8 +27,7 @@ class Versions:
 
 @dataclass
 class Changes:
-    """The files of the template that an upgrade changes, by path; what git's index says of each is such as
-    "100644 5f3c...": its mode and its blob."""
+    """The files of the template that an upgrade changes. `write` has the mode and blob of each, as "100644 5f3c..."."""
 
     write: dict[str, str] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
