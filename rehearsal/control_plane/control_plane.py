@@ -11,7 +11,7 @@ from rehearsal.control_plane.faults import Faults
 from rehearsal.control_plane.front_door import FrontDoor
 from rehearsal.control_plane.images import Images
 from rehearsal.control_plane.packages import Packages
-from rehearsal.control_plane.records import ComputeConfig, Rollout, Service, Version, new_id
+from rehearsal.control_plane.records import ComputeConfig, RolloutWish, Service, Version, new_id
 from rehearsal.control_plane.version_process import VersionProcesses
 
 CLOUDS = {"cld_rehearsal": "rehearsal", "cld_other": "other"}
@@ -87,7 +87,7 @@ class ControlPlane:
                 f"Version {service.canary.name} of {service.name} is being rolled out, and the rehearsal does not "
                 "replace it. Finish that rollout or roll it back first."
             )
-        service.rollout = Rollout(wish.canary_percent)
+        service.rollout = RolloutWish(wish.canary_percent)
         return service
 
     def roll_back(self, service: Service) -> None:

@@ -6,7 +6,7 @@ The API only records wishes: a new version, a weight, a rollback, a goal state. 
 from datetime import datetime, timedelta
 
 from rehearsal.control_plane.control_plane import ControlPlane
-from rehearsal.control_plane.records import Rollout, Service, Version, now
+from rehearsal.control_plane.records import RolloutWish, Service, Version, now
 
 TICK_S = 0.2
 AUTOMATIC_STEPS = (5, 25, 50, 100)
@@ -56,7 +56,7 @@ class Reconciler:
         else:
             version.state = report.state
 
-    def _roll_out(self, service: Service, canary: Version, rollout: Rollout) -> None:
+    def _roll_out(self, service: Service, canary: Version, rollout: RolloutWish) -> None:
         if canary.state == "STARTING":
             return
         unhealthy_at = self._plane.faults.unhealthy_at
@@ -90,7 +90,7 @@ class Reconciler:
             service.front_door.close()
 
 
-def next_weight(weight: int, rollout: Rollout) -> int:
+def next_weight(weight: int, rollout: RolloutWish) -> int:
     """The canary's weight from now on; notes when it took an automatic step."""
     if rollout.percent is not None:
         return rollout.percent

@@ -39,7 +39,7 @@ class Version:
 
 
 @dataclass
-class Rollout:
+class RolloutWish:
     """What was asked for the canary."""
 
     percent: int | None
@@ -60,7 +60,7 @@ class Service:
     primary: Version
     front_door: FrontDoor
     canary: Version | None = None
-    rollout: Rollout | None = None
+    rollout: RolloutWish | None = None
     rolls_back: bool = False
     goal_state: str = "RUNNING"
     former: list[Version] = field(default_factory=list)
