@@ -49,7 +49,7 @@ class RolloutWish:
 
 
 @dataclass
-class Service:
+class RehearsedService:
     """A service, its versions and what is wanted of it."""
 
     name: str
