@@ -11,7 +11,7 @@ from rehearsal.control_plane.faults import Faults
 from rehearsal.control_plane.front_door import FrontDoor
 from rehearsal.control_plane.images import Images
 from rehearsal.control_plane.packages import Packages
-from rehearsal.control_plane.records import ComputeConfig, RehearsedService, RolloutWish, Version, new_id
+from rehearsal.control_plane.records import ComputeConfig, RehearsedService, RehearsedVersion, RolloutWish, new_id
 from rehearsal.control_plane.version_process import VersionProcesses
 
 CLOUDS = {"cld_rehearsal": "rehearsal", "cld_other": "other"}
@@ -138,7 +138,7 @@ class ControlPlane:
         self.services[service.id] = service
         return service
 
-    def _new_version(self, wish: Apply, weight: int) -> Version:
+    def _new_version(self, wish: Apply, weight: int) -> RehearsedVersion:
         """A version whose process has been started."""
         applications = wish.ray_serve_config["applications"]
         if len(applications) != 1:
@@ -155,7 +155,7 @@ class ControlPlane:
         except ValueError as error:
             raise RefusedError(str(error)) from None
         env_vars = wish.config.env_vars if wish.config else None
-        return Version(
+        return RehearsedVersion(
             id=version_id,
             name=wish.version or version_id[-8:],
             ray_serve_config=wish.ray_serve_config,
@@ -167,12 +167,12 @@ class ControlPlane:
         )
 
 
-def is_same(canary: Version, wish: Apply) -> bool:
+def is_same(canary: RehearsedVersion, wish: Apply) -> bool:
     """Whether an apply means the version that is being rolled out: by its name, or by what it runs."""
     if wish.version is not None:
         return wish.version == canary.name
     return runs_the_same(canary, wish)
 
 
-def runs_the_same(version: Version, wish: Apply) -> bool:
+def runs_the_same(version: RehearsedVersion, wish: Apply) -> bool:
     return (wish.ray_serve_config, wish.build_id) == (version.ray_serve_config, version.build_id)

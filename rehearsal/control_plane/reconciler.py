@@ -6,7 +6,7 @@ The API only records wishes: a new version, a weight, a rollback, a goal state. 
 from datetime import datetime, timedelta
 
 from rehearsal.control_plane.control_plane import ControlPlane
-from rehearsal.control_plane.records import RehearsedService, RolloutWish, Version, now
+from rehearsal.control_plane.records import RehearsedService, RehearsedVersion, RolloutWish, now
 
 TICK_S = 0.2
 AUTOMATIC_STEPS = (5, 25, 50, 100)
@@ -40,7 +40,7 @@ class Reconciler:
             if version.leaving_since and version.state != "TERMINATED":
                 self._stop_when_drained(service, version, version.leaving_since)
 
-    def _observe(self, service: RehearsedService, version: Version) -> None:
+    def _observe(self, service: RehearsedService, version: RehearsedVersion) -> None:
         """Take over what the version's process reports; the first time that it runs it gets its place."""
         if version.leaving_since:
             return
@@ -56,7 +56,7 @@ class Reconciler:
         else:
             version.state = report.state
 
-    def _roll_out(self, service: RehearsedService, canary: Version, rollout: RolloutWish) -> None:
+    def _roll_out(self, service: RehearsedService, canary: RehearsedVersion, rollout: RolloutWish) -> None:
         if canary.state == "STARTING":
             return
         unhealthy_at = self._plane.faults.unhealthy_at
@@ -71,7 +71,7 @@ class Reconciler:
             canary.weight, service.primary.weight = weight, 100 - weight
             route(service)
 
-    def _stop_when_drained(self, service: RehearsedService, version: Version, leaving_since: datetime) -> None:
+    def _stop_when_drained(self, service: RehearsedService, version: RehearsedVersion, leaving_since: datetime) -> None:
         since = now() - leaving_since
         traffic = service.front_door.traffic().get(version.id)
         drained = since > SETTLE and (traffic is None or traffic.open_sessions == 0)
@@ -108,7 +108,7 @@ def route(service: RehearsedService) -> None:
     service.front_door.route(primary, canary.id if canary else None, canary.weight if canary else 0)
 
 
-def promote(service: RehearsedService, canary: Version) -> None:
+def promote(service: RehearsedService, canary: RehearsedVersion) -> None:
     """The canary becomes the primary; the old one leaves as soon as its streams have ended."""
     former = service.primary
     service.primary, service.canary, service.rollout = canary, None, None
@@ -117,7 +117,7 @@ def promote(service: RehearsedService, canary: Version) -> None:
     service.former.insert(0, former)
 
 
-def roll_back(service: RehearsedService, canary: Version) -> None:
+def roll_back(service: RehearsedService, canary: RehearsedVersion) -> None:
     """All new requests go to the primary; the canary leaves as soon as its streams have ended."""
     if canary.leaving_since is None:
         service.primary.weight = 100
@@ -128,7 +128,7 @@ def roll_back(service: RehearsedService, canary: Version) -> None:
         service.canary, service.rollout, service.rolls_back = None, None, False
 
 
-def leave(version: Version) -> None:
+def leave(version: RehearsedVersion) -> None:
     version.weight = 0
     version.leaving_since = now()
     if version.state != "UNHEALTHY":

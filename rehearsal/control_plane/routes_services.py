@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from rehearsal.control_plane import replies
 from rehearsal.control_plane.control_plane import Apply, ControlPlane, RefusedError
-from rehearsal.control_plane.records import RehearsedService, Version
+from rehearsal.control_plane.records import RehearsedService, RehearsedVersion
 from rehearsal.control_plane.replies import Json, one, several
 
 
@@ -128,7 +128,7 @@ def terminated(plane: ControlPlane, service_id: str) -> RehearsedService:
     return service
 
 
-def find_version(plane: ControlPlane, version_id: str) -> tuple[RehearsedService, Version]:
+def find_version(plane: ControlPlane, version_id: str) -> tuple[RehearsedService, RehearsedVersion]:
     for service in plane.services.values():
         for version in service.versions:
             if version.id == version_id:
@@ -136,7 +136,7 @@ def find_version(plane: ControlPlane, version_id: str) -> tuple[RehearsedService
     raise HTTPException(404, f"Version {version_id} not found.")
 
 
-def job(service: RehearsedService, version: Version) -> Json:
+def job(service: RehearsedService, version: RehearsedVersion) -> Json:
     state = {
         "id": version.id,
         "state_transitioned_at": version.created_at.isoformat(),
@@ -159,7 +159,7 @@ def job(service: RehearsedService, version: Version) -> Json:
     }
 
 
-def cluster(service: RehearsedService, version: Version) -> Json:
+def cluster(service: RehearsedService, version: RehearsedVersion) -> Json:
     return {
         "id": version.id,
         "name": version.name,
