@@ -121,7 +121,7 @@ def estimate(
 
 
 def estimate_stage(
-    facts: ModelFacts, engine: EngineSettings, stage: memory_weights.Stage, gpu_memory_bytes: int
+    facts: ModelFacts, engine: EngineSettings, stage: memory_weights.PipelineStage, gpu_memory_bytes: int
 ) -> Estimate:
     weights = memory_weights.weights_bytes(facts, engine, stage) + memory_adapters.slots_bytes(facts, engine, stage)
     activations = memory_reserve.activations(facts, engine, stage)
