@@ -253,7 +253,7 @@ def dashboard() -> build.Dashboard:
         built.with_variable(variable(name, values))
     numbers = itertools.count(1)
     for row in ROWS:
-        built.with_row(build.PanelRow(row.title).id(next(numbers)))
+        built.with_row(build.Row(row.title).id(next(numbers)))
         for panel in row.panels:
             built.with_panel(drawn(panel).id(next(numbers)))
     return built

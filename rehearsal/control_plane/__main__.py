@@ -45,7 +45,7 @@ def serve(
     AnnouncingServer(config).run()
 
 
-class AnnouncingServer(uvicorn.AnnouncingServer):
+class AnnouncingServer(uvicorn.Server):
     """A server that says when it answers."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
