@@ -7,7 +7,7 @@ wraps every linear layer, the input embedding and the logits. Computed; not meas
 from collections.abc import Iterator
 
 from ops.project.model_facts import ModelFacts, kv_heads_on_gpu
-from ops.sizing.memory.engine import EngineSettings
+from ops.sizing.memory.engine_settings import EngineSettings
 from ops.sizing.memory.weights import PipelineStage, allocated
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ops.project.model_facts import ModelFacts, kv_heads_on_gpu
-from ops.sizing.memory.engine import EngineSettings
+from ops.sizing.memory.engine_settings import EngineSettings
 from ops.sizing.memory.weights import PipelineStage
 
 BLOCK_TOKENS = 16  # CacheConfig.DEFAULT_BLOCK_SIZE, which FlashAttention keeps, for MLA too

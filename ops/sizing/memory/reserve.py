@@ -6,7 +6,7 @@ measured, on the runs in tests/fixtures/engine_memory.
 """
 
 from ops.project.model_facts import ModelFacts
-from ops.sizing.memory.engine import GIB, MIB, EngineSettings
+from ops.sizing.memory.engine_settings import GIB, MIB, EngineSettings
 from ops.sizing.memory.weights import PipelineStage
 
 TORCH = int(0.05 * GIB)  # measured: cuBLAS's workspace and small tensors; 0.02 to 0.08 GiB

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ops.project.model_facts import Experts, ModelFacts, attention_projections, layers_by_mlp
-from ops.sizing.memory.engine import MIB, EngineSettings
+from ops.sizing.memory.engine_settings import MIB, EngineSettings
 
 VOCABULARY_PADDING = 64  # vllm/model_executor/layers/vocab_parallel_embedding.py
 FP8_BLOCK = 128 * 128  # weights that share a scale in DeepSeek's fp8, of 4 bytes each
