@@ -1,7 +1,7 @@
 """The LoRA adapters of the laptop profile: small ones, which replicas load from an S3 as in production."""
 
 from laptop import s3
-from laptop.twins.adapters import CAPITALS, adapter
+from laptop.twins.llama_adapters import CAPITALS, adapter
 
 
 def laptop_adapters() -> tuple[str, dict[str, str]]:

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from laptop.models import MODELS
-from laptop.twins.adapters import CAPITALS, adapter
+from laptop.twins.llama_adapters import CAPITALS, adapter
 
 
 def main() -> None:

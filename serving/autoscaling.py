@@ -54,7 +54,7 @@ class Thresholds:
     """Demand up to which one replica fewer would do; below `aim`, so that a replica just added is not taken away."""
 
 
-def wanted(loads: Sequence[Load], queued: float, replicas: int, limits: Thresholds) -> int:
+def wanted(loads: Sequence[Load], queued: float, replicas: int, thresholds: Thresholds) -> int:
     """How many replicas to have, without regard to the least and most that are allowed.
 
     Args:
@@ -66,11 +66,11 @@ def wanted(loads: Sequence[Load], queued: float, replicas: int, limits: Threshol
         return replicas
     demand = sum(load.demand for load in loads) * replicas / len(loads)
     waiting = sum(load.waiting for load in loads) + queued
-    if waiting >= replicas or demand > limits.full * replicas:
+    if waiting >= replicas or demand > thresholds.full * replicas:
         demand += queued / (sum(load.seats for load in loads) / len(loads))
-        return max(replicas + 1, math.ceil(demand / limits.aim))
+        return max(replicas + 1, math.ceil(demand / thresholds.aim))
     all_known = len(loads) >= replicas
-    if all_known and waiting < 0.5 and demand <= limits.spare * (replicas - 1):
+    if all_known and waiting < 0.5 and demand <= thresholds.spare * (replicas - 1):
         return replicas - 1
     if all_known and replicas == 1 and waiting == 0 and demand == 0:
         return 0
@@ -88,8 +88,8 @@ def loads_of(metrics: Mapping[str, Mapping[Any, float]]) -> list[Load]:
 class EnginePolicy:
     """What Serve's controller asks, about ten times a second. Serve itself applies delays and factors afterwards."""
 
-    def __init__(self, **limits: float) -> None:
-        self.limits = Thresholds(**limits)
+    def __init__(self, **thresholds: float) -> None:
+        self.thresholds = Thresholds(**thresholds)
         self.said = False
 
     def __call__(self, ctx: Any) -> tuple[float, dict[str, Any]]:
@@ -98,7 +98,7 @@ class EnginePolicy:
             return target, {}
         loads = loads_of(ctx.aggregated_metrics or {})
         if loads:
-            number: float = wanted(loads, ctx.total_queued_requests or 0, replicas, self.limits)
+            number: float = wanted(loads, ctx.total_queued_requests or 0, replicas, self.thresholds)
         else:
             self.say_once(ctx)
             number = ctx.total_num_requests / ctx.config.get_target_ongoing_requests()  # as Serve's own policy

@@ -60,7 +60,7 @@ class Clients:
                 time.sleep(1)
 
 
-class Watch:
+class Sampler:
     """Takes a sample every second, and keeps all of them."""
 
     def __init__(self, clients: Clients) -> None:
@@ -135,7 +135,7 @@ def measure(running: LocalService, most: int, autoscaling: Policy) -> tuple[Run,
     config = scaled(running.config(autoscaling_config=settings), autoscaling)
     running.deploy(config, keep_replicas=True)
     clients = Clients(running)
-    watch = Watch(clients)
+    watch = Sampler(clients)
     clients.set(QUIET_CLIENTS)
     watch.for_quiet_time("the load begins")
     clients.set(SEATS * most)

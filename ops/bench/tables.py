@@ -18,7 +18,7 @@ FOLDER = ROOT / "docs" / "performance"
 RUNS, AUTOSCALING = FOLDER / "runs.csv", FOLDER / "autoscaling.csv"
 
 
-class Row(StrictModel):
+class TableRow(StrictModel):
     """One line of a table. A column that is empty was not measured, or does not apply."""
 
     @model_validator(mode="before")
@@ -27,7 +27,7 @@ class Row(StrictModel):
         return {name: value for name, value in given.items() if value not in ("", None)}
 
 
-class Run(Row):
+class Run(TableRow):
     """One cell of an experiment: one stack under one load in one round."""
 
     experiment: str
@@ -75,7 +75,7 @@ class Run(Row):
     notes: str = ""
 
 
-class Sample(Row):
+class Sample(TableRow):
     """A service at one moment, and the answers that ended since the sample before."""
 
     after_s: float
@@ -89,7 +89,7 @@ class Sample(Row):
     event: str = ""
 
 
-RowType = TypeVar("RowType", bound=Row)
+RowType = TypeVar("RowType", bound=TableRow)
 
 
 def machine_columns(machine: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def read(file: Path, kind: type[RowType]) -> list[RowType]:
         raise CommandError(f"A row of {file} has a wrong value in the column {column}: {wrong['msg']}.") from None
 
 
-def write(file: Path, rows: Sequence[Row]) -> None:
+def write(file: Path, rows: Sequence[TableRow]) -> None:
     """Write at least one row. The same rows always make the same file."""
     with file.open("w", newline="") as opened:
         writer = csv.DictWriter(opened, list(type(rows[0]).model_fields), lineterminator="\n")

@@ -53,7 +53,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     title: str
     panels: list[Panel] = field(default_factory=list)
 
@@ -75,7 +75,7 @@ def by_deployment(**metrics: str) -> dict[str, str]:
 
 
 ROWS = [
-    Row(
+    PanelRow(
         "What users get",
         [
             Panel(
@@ -112,7 +112,7 @@ ROWS = [
             Panel("Errors", "percentunit", "Requests answered with 5xx or 408.", {"failed": CHOSEN.error_share}),
         ],
     ),
-    Row(
+    PanelRow(
         "Load",
         [
             Panel(
@@ -156,7 +156,7 @@ ROWS = [
             ),
         ],
     ),
-    Row(
+    PanelRow(
         "Replicas",
         [
             Panel(
@@ -189,7 +189,7 @@ ROWS = [
             ),
         ],
     ),
-    Row(
+    PanelRow(
         "Machines (of all applications)",
         [
             Panel(

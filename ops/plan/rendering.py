@@ -8,7 +8,7 @@ from ops.console.html import render
 from ops.plan.config_diff import ConfigDiff
 from ops.plan.summary import MemoryFit, ModelSummary, SpeedAt, Summary
 from ops.sizing.capacity import ESTIMATE, Capacity, RequestSize
-from ops.sizing.memory.engine import GIB
+from ops.sizing.memory.engine_settings import GIB
 
 TEMPLATE = Path(__file__).with_name("plan.html.jinja")
 UNKNOWN = "unknown"

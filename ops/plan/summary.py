@@ -18,7 +18,7 @@ from ops.sizing.cold_start import ColdStart
 from ops.sizing.cost import Cost
 from ops.sizing.hardware import Accelerator, Instance
 from ops.sizing.memory import Estimate
-from ops.sizing.memory.engine import GIB
+from ops.sizing.memory.engine_settings import GIB
 from ops.sizing.throughput import Replica, Speed
 
 COMPARED = RequestSize(input_tokens=512, output_tokens=128)  # what the roofline was compared with a measurement at

@@ -6,7 +6,7 @@ from ops.project.model_facts import ModelFacts, layers_by_mlp
 from ops.project.serve_py import Model
 from ops.project.strict_model import StrictModel
 from ops.sizing.hardware import Instance
-from ops.sizing.memory.engine import DTYPE_BYTES
+from ops.sizing.memory.engine_settings import DTYPE_BYTES
 from ops.sizing.throughput import EXPERT_BYTES
 
 DOWNLOAD_BYTES_PER_S = 250e6  # guess: what Hugging Face's servers give one node

@@ -26,9 +26,8 @@ from typing import Any
 
 from ops.project.model_facts import ModelFacts, attention_parameters, layers_by_mlp
 from ops.sizing.hardware import Accelerator
-from ops.sizing.memory import Estimate
-from ops.sizing.memory import engine as memory_engine
-from ops.sizing.memory.engine import DTYPE_BYTES
+from ops.sizing.memory import Estimate, engine_settings
+from ops.sizing.memory.engine_settings import DTYPE_BYTES
 from ops.sizing.memory.kv_cache import BLOCK_TOKENS
 
 COMPUTE_EFFICIENCY = 0.55  # of the peak that prefill reaches: chosen so that the figures above come out
@@ -74,11 +73,11 @@ def engine(
     facts: ModelFacts, engine_kwargs: dict[str, Any], gpu: Accelerator, memory: Estimate, max_ongoing_requests: float
 ) -> Replica | None:
     """The replica of these settings; None where its GPU has no bf16, in which the weights are."""
-    quantisation = memory_engine.quantisation(facts, engine_kwargs)
+    quantisation = engine_settings.quantisation(facts, engine_kwargs)
     peak_flops = (gpu.fp8_flops if quantisation == "fp8" else None) or gpu.bf16_flops
     if peak_flops is None:
         return None
-    seats = memory_engine.most_requests(engine_kwargs, gpu.memory_bytes, gpu.name)
+    seats = engine_settings.most_requests(engine_kwargs, gpu.memory_bytes, gpu.name)
     return Replica(
         facts=facts,
         gpu=gpu,

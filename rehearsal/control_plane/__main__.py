@@ -42,10 +42,10 @@ def serve(
         log_level="warning",
         timeout_graceful_shutdown=1,  # the CLI keeps its connections; nobody waits for them
     )
-    Server(config).run()
+    AnnouncingServer(config).run()
 
 
-class Server(uvicorn.Server):
+class AnnouncingServer(uvicorn.Server):
     """A server that says when it answers."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -11,7 +11,7 @@ from rehearsal.control_plane.faults import Faults
 from rehearsal.control_plane.front_door import FrontDoor
 from rehearsal.control_plane.images import Images
 from rehearsal.control_plane.packages import Packages
-from rehearsal.control_plane.records import ComputeConfig, Rollout, Service, Version, new_id
+from rehearsal.control_plane.records import ComputeConfig, RehearsedService, RehearsedVersion, RolloutWish, new_id
 from rehearsal.control_plane.version_process import VersionProcesses
 
 CLOUDS = {"cld_rehearsal": "rehearsal", "cld_other": "other"}
@@ -55,7 +55,7 @@ class ControlPlane:
         self.processes = VersionProcesses(folder, reuse)
         self.images = Images()
         self.faults = Faults()
-        self.services: dict[str, Service] = {}
+        self.services: dict[str, RehearsedService] = {}
         self.compute_configs: dict[str, ComputeConfig] = {}
         for cloud_id in CLOUDS:
             self.add_compute_config("default", {"cloud_id": cloud_id, "auto_select_worker_config": True}, False)
@@ -65,7 +65,7 @@ class ControlPlane:
         self.compute_configs[added.id] = added
         return added
 
-    def apply(self, wish: Apply) -> Service:
+    def apply(self, wish: Apply) -> RehearsedService:
         """Start a service or one that was terminated, roll a new version out, or move the weight of the canary.
 
         Raises:
@@ -87,10 +87,10 @@ class ControlPlane:
                 f"Version {service.canary.name} of {service.name} is being rolled out, and the rehearsal does not "
                 "replace it. Finish that rollout or roll it back first."
             )
-        service.rollout = Rollout(wish.canary_percent)
+        service.rollout = RolloutWish(wish.canary_percent)
         return service
 
-    def roll_back(self, service: Service) -> None:
+    def roll_back(self, service: RehearsedService) -> None:
         """End the rollout with all traffic on the primary.
 
         Raises:
@@ -100,7 +100,7 @@ class ControlPlane:
             raise RefusedError("Service is not in a rollout.")
         service.rolls_back = True
 
-    def terminate(self, service: Service) -> None:
+    def terminate(self, service: RehearsedService) -> None:
         service.goal_state = "TERMINATED"
         service.rolls_back, service.rollout = False, None
         if service.canary:
@@ -114,17 +114,17 @@ class ControlPlane:
             if service.state != "TERMINATED":
                 service.front_door.close()
 
-    def _find(self, name: str, project_id: str) -> Service | None:
+    def _find(self, name: str, project_id: str) -> RehearsedService | None:
         found = (each for each in self.services.values() if (each.name, each.project_id) == (name, project_id))
         return next(found, None)
 
-    def _start(self, wish: Apply, terminated: Service | None) -> Service:
+    def _start(self, wish: Apply, terminated: RehearsedService | None) -> RehearsedService:
         """A new service, or a terminated one with its id and address."""
         version = self._new_version(wish, weight=100)
         wants_token = wish.config is None or wish.config.access.use_bearer_token
         port = terminated.port if terminated else preflight.free_port()
         token = secrets.token_urlsafe(16) if wants_token else None
-        service = Service(
+        service = RehearsedService(
             name=wish.name,
             project_id=wish.project_id,
             cloud_id=self.compute_configs[wish.compute_config_id].config["cloud_id"],
@@ -138,7 +138,7 @@ class ControlPlane:
         self.services[service.id] = service
         return service
 
-    def _new_version(self, wish: Apply, weight: int) -> Version:
+    def _new_version(self, wish: Apply, weight: int) -> RehearsedVersion:
         """A version whose process has been started."""
         applications = wish.ray_serve_config["applications"]
         if len(applications) != 1:
@@ -155,7 +155,7 @@ class ControlPlane:
         except ValueError as error:
             raise RefusedError(str(error)) from None
         env_vars = wish.config.env_vars if wish.config else None
-        return Version(
+        return RehearsedVersion(
             id=version_id,
             name=wish.version or version_id[-8:],
             ray_serve_config=wish.ray_serve_config,
@@ -167,12 +167,12 @@ class ControlPlane:
         )
 
 
-def is_same(canary: Version, wish: Apply) -> bool:
+def is_same(canary: RehearsedVersion, wish: Apply) -> bool:
     """Whether an apply means the version that is being rolled out: by its name, or by what it runs."""
     if wish.version is not None:
         return wish.version == canary.name
     return runs_the_same(canary, wish)
 
 
-def runs_the_same(version: Version, wish: Apply) -> bool:
+def runs_the_same(version: RehearsedVersion, wish: Apply) -> bool:
     return (wish.ray_serve_config, wish.build_id) == (version.ray_serve_config, version.build_id)

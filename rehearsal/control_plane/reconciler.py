@@ -6,7 +6,7 @@ The API only records wishes: a new version, a weight, a rollback, a goal state. 
 from datetime import datetime, timedelta
 
 from rehearsal.control_plane.control_plane import ControlPlane
-from rehearsal.control_plane.records import Rollout, Service, Version, now
+from rehearsal.control_plane.records import RehearsedService, RehearsedVersion, RolloutWish, now
 
 TICK_S = 0.2
 AUTOMATIC_STEPS = (5, 25, 50, 100)
@@ -26,7 +26,7 @@ class Reconciler:
             if service.state != "TERMINATED":
                 self._reconcile(service)
 
-    def _reconcile(self, service: Service) -> None:
+    def _reconcile(self, service: RehearsedService) -> None:
         for version in service.active:
             self._observe(service, version)
         if service.goal_state == "TERMINATED":
@@ -40,7 +40,7 @@ class Reconciler:
             if version.leaving_since and version.state != "TERMINATED":
                 self._stop_when_drained(service, version, version.leaving_since)
 
-    def _observe(self, service: Service, version: Version) -> None:
+    def _observe(self, service: RehearsedService, version: RehearsedVersion) -> None:
         """Take over what the version's process reports; the first time that it runs it gets its place."""
         if version.leaving_since:
             return
@@ -56,7 +56,7 @@ class Reconciler:
         else:
             version.state = report.state
 
-    def _roll_out(self, service: Service, canary: Version, rollout: Rollout) -> None:
+    def _roll_out(self, service: RehearsedService, canary: RehearsedVersion, rollout: RolloutWish) -> None:
         if canary.state == "STARTING":
             return
         unhealthy_at = self._plane.faults.unhealthy_at
@@ -71,7 +71,7 @@ class Reconciler:
             canary.weight, service.primary.weight = weight, 100 - weight
             route(service)
 
-    def _stop_when_drained(self, service: Service, version: Version, leaving_since: datetime) -> None:
+    def _stop_when_drained(self, service: RehearsedService, version: RehearsedVersion, leaving_since: datetime) -> None:
         since = now() - leaving_since
         traffic = service.front_door.traffic().get(version.id)
         drained = since > SETTLE and (traffic is None or traffic.open_sessions == 0)
@@ -80,7 +80,7 @@ class Reconciler:
                 service.front_door.retire(version.id)
             version.state = "TERMINATED"
 
-    def _terminate(self, service: Service) -> None:
+    def _terminate(self, service: RehearsedService) -> None:
         """Stop all versions at once: a service that is terminated does not wait for its streams."""
         for version in service.versions:
             if version.state != "TERMINATED":
@@ -90,7 +90,7 @@ class Reconciler:
             service.front_door.close()
 
 
-def next_weight(weight: int, rollout: Rollout) -> int:
+def next_weight(weight: int, rollout: RolloutWish) -> int:
     """The canary's weight from now on; notes when it took an automatic step."""
     if rollout.percent is not None:
         return rollout.percent
@@ -100,7 +100,7 @@ def next_weight(weight: int, rollout: Rollout) -> int:
     return next(step for step in AUTOMATIC_STEPS if step > weight)
 
 
-def route(service: Service) -> None:
+def route(service: RehearsedService) -> None:
     """Tell the front door the weights; a version that starts or leaves is not named there."""
     served = [version for version in service.active if version.state != "STARTING" and not version.leaving_since]
     primary = service.primary.id if service.primary in served else None
@@ -108,7 +108,7 @@ def route(service: Service) -> None:
     service.front_door.route(primary, canary.id if canary else None, canary.weight if canary else 0)
 
 
-def promote(service: Service, canary: Version) -> None:
+def promote(service: RehearsedService, canary: RehearsedVersion) -> None:
     """The canary becomes the primary; the old one leaves as soon as its streams have ended."""
     former = service.primary
     service.primary, service.canary, service.rollout = canary, None, None
@@ -117,7 +117,7 @@ def promote(service: Service, canary: Version) -> None:
     service.former.insert(0, former)
 
 
-def roll_back(service: Service, canary: Version) -> None:
+def roll_back(service: RehearsedService, canary: RehearsedVersion) -> None:
     """All new requests go to the primary; the canary leaves as soon as its streams have ended."""
     if canary.leaving_since is None:
         service.primary.weight = 100
@@ -128,7 +128,7 @@ def roll_back(service: Service, canary: Version) -> None:
         service.canary, service.rollout, service.rolls_back = None, None, False
 
 
-def leave(version: Version) -> None:
+def leave(version: RehearsedVersion) -> None:
     version.weight = 0
     version.leaving_since = now()
     if version.state != "UNHEALTHY":

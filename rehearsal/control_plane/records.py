@@ -18,7 +18,7 @@ def now() -> datetime:
 
 
 @dataclass
-class Version:
+class RehearsedVersion:
     """One version of a service and the process that serves it."""
 
     id: str
@@ -39,7 +39,7 @@ class Version:
 
 
 @dataclass
-class Rollout:
+class RolloutWish:
     """What was asked for the canary."""
 
     percent: int | None
@@ -49,7 +49,7 @@ class Rollout:
 
 
 @dataclass
-class Service:
+class RehearsedService:
     """A service, its versions and what is wanted of it."""
 
     name: str
@@ -57,13 +57,13 @@ class Service:
     cloud_id: str
     port: int
     auth_token: str | None
-    primary: Version
+    primary: RehearsedVersion
     front_door: FrontDoor
-    canary: Version | None = None
-    rollout: Rollout | None = None
+    canary: RehearsedVersion | None = None
+    rollout: RolloutWish | None = None
     rolls_back: bool = False
     goal_state: str = "RUNNING"
-    former: list[Version] = field(default_factory=list)
+    former: list[RehearsedVersion] = field(default_factory=list)
     """Versions that leave or have left, the newest first."""
 
     archived: bool = False
@@ -84,12 +84,12 @@ class Service:
         return self.front_door.url
 
     @property
-    def active(self) -> list[Version]:
+    def active(self) -> list[RehearsedVersion]:
         """The versions that are part of the service now."""
         return [version for version in (self.primary, self.canary) if version]
 
     @property
-    def versions(self) -> list[Version]:
+    def versions(self) -> list[RehearsedVersion]:
         """All versions, the newest first."""
         return sorted([*self.active, *self.former], key=lambda version: version.created_at, reverse=True)
 

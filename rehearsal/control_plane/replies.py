@@ -5,7 +5,13 @@ from typing import Any
 
 from rehearsal.control_plane.control_plane import CLOUDS, DEFAULT_CLOUD, PROJECTS
 from rehearsal.control_plane.faults import Faults
-from rehearsal.control_plane.records import ClusterEnvironment, ComputeConfig, ImageBuild, Service, Version
+from rehearsal.control_plane.records import (
+    ClusterEnvironment,
+    ComputeConfig,
+    ImageBuild,
+    RehearsedService,
+    RehearsedVersion,
+)
 
 LONG_AGO = "2026-01-01T00:00:00+00:00"
 USER_ID, ORGANIZATION_ID = "usr_rehearsal", "org_rehearsal"
@@ -130,7 +136,7 @@ def build(record: ImageBuild) -> Json:
     }
 
 
-def service(record: Service, faults: Faults) -> Json:
+def service(record: RehearsedService, faults: Faults) -> Json:
     return {
         "id": record.id,
         "name": record.name,
@@ -155,7 +161,7 @@ def service(record: Service, faults: Faults) -> Json:
     }
 
 
-def version(record: Version, faults: Faults) -> Json:
+def version(record: RehearsedVersion, faults: Faults) -> Json:
     return {
         "id": record.id,
         "version": record.name,
@@ -172,12 +178,12 @@ def version(record: Version, faults: Faults) -> Json:
     }
 
 
-def checklist(record: Service) -> Json:
+def checklist(record: RehearsedService) -> Json:
     shared = [{"kind": "LOAD_BALANCER", "label": "Load balancer", "state": "RUNNING", "message": record.url}]
     return {"shared": shared, "per_version": [version_checklist(each) for each in record.active]}
 
 
-def version_checklist(record: Version) -> Json:
+def version_checklist(record: RehearsedVersion) -> Json:
     """A version's cluster is there as soon as its process is; what takes time is the application."""
     states = {"CLUSTER": ("Cluster", "RUNNING", ""), "APPLICATION": ("Application", record.state, record.message)}
     items = [

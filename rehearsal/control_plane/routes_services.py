@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from rehearsal.control_plane import replies
 from rehearsal.control_plane.control_plane import Apply, ControlPlane, RefusedError
-from rehearsal.control_plane.records import Service, Version
+from rehearsal.control_plane.records import RehearsedService, RehearsedVersion
 from rehearsal.control_plane.replies import Json, one, several
 
 
@@ -115,20 +115,20 @@ def add_log_routes(router: APIRouter, plane: ControlPlane) -> None:
         return PlainTextResponse(find_version(plane, version_id)[1].process.log.read_text(errors="replace"))
 
 
-def find(plane: ControlPlane, service_id: str) -> Service:
+def find(plane: ControlPlane, service_id: str) -> RehearsedService:
     if service_id not in plane.services:
         raise HTTPException(404, f"Service {service_id} not found.")
     return plane.services[service_id]
 
 
-def terminated(plane: ControlPlane, service_id: str) -> Service:
+def terminated(plane: ControlPlane, service_id: str) -> RehearsedService:
     service = find(plane, service_id)
     if service.state != "TERMINATED":
         raise RefusedError(f"Service {service.name} is {service.state}. Terminate it first.")
     return service
 
 
-def find_version(plane: ControlPlane, version_id: str) -> tuple[Service, Version]:
+def find_version(plane: ControlPlane, version_id: str) -> tuple[RehearsedService, RehearsedVersion]:
     for service in plane.services.values():
         for version in service.versions:
             if version.id == version_id:
@@ -136,7 +136,7 @@ def find_version(plane: ControlPlane, version_id: str) -> tuple[Service, Version
     raise HTTPException(404, f"Version {version_id} not found.")
 
 
-def job(service: Service, version: Version) -> Json:
+def job(service: RehearsedService, version: RehearsedVersion) -> Json:
     state = {
         "id": version.id,
         "state_transitioned_at": version.created_at.isoformat(),
@@ -159,7 +159,7 @@ def job(service: Service, version: Version) -> Json:
     }
 
 
-def cluster(service: Service, version: Version) -> Json:
+def cluster(service: RehearsedService, version: RehearsedVersion) -> Json:
     return {
         "id": version.id,
         "name": version.name,

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from laptop.twins import adapters
+from laptop.twins import llama_adapters
 from ops.local import preflight
 from ops.monitoring import prometheus
 from ops.probing import client
@@ -288,7 +288,7 @@ def upload(with_adapters, tmp_path) -> Callable[..., str]:
     )
 
     def upload(name: str, slice_of: Callable[[Tensor], Tensor] = lambda tensor: tensor, **config: Any) -> str:
-        folder = adapters.adapter("polite")
+        folder = llama_adapters.adapter("polite")
         written = json.loads((folder / "adapter_config.json").read_text()) | config
         tensors = {key: slice_of(tensor).contiguous() for key, tensor in load_file(folder / WEIGHTS).items()}
         save_file(tensors, tmp_path / WEIGHTS)
@@ -315,13 +315,13 @@ def ask_at_once(served, models: list[str]) -> list[tuple[str, str]]:
 
 def test_base_model_and_adapters_answer_for_themselves_at_the_same_time(with_adapters):
     base = with_adapters.service.application["args"]["model"]
-    expected = {base: "Paris"} | {f"{base}:{name}": answer for name, answer in adapters.CAPITALS.items()}
+    expected = {base: "Paris"} | {f"{base}:{name}": answer for name, answer in llama_adapters.CAPITALS.items()}
     assert set(ask_at_once(with_adapters, [*expected] * 4)) == set(expected.items())
 
 
 def test_several_first_requests_for_one_adapter_at_once(with_adapters, upload):
     model = upload("asked-for-by-four")
-    assert set(ask_at_once(with_adapters, [model] * 4)) == {(model, adapters.CAPITALS["polite"])}
+    assert set(ask_at_once(with_adapters, [model] * 4)) == {(model, llama_adapters.CAPITALS["polite"])}
 
 
 def test_adapter_that_made_room_for_another_is_loaded_again(with_adapters):
@@ -335,7 +335,7 @@ def test_models_are_the_base_model_and_its_adapters(with_adapters, upload):
     uploaded = upload("uploaded-while-it-runs")
     listed = {model["id"] for model in httpx.get(f"{with_adapters.url}/v1/models", timeout=60).json()["data"]}
     base = with_adapters.service.application["args"]["model"]
-    assert {base, uploaded, *(f"{base}:{name}" for name in adapters.CAPITALS)} <= listed
+    assert {base, uploaded, *(f"{base}:{name}" for name in llama_adapters.CAPITALS)} <= listed
 
 
 @pytest.mark.parametrize("name", ["nobody", "../adapters/london", "", "a:b"])

@@ -9,11 +9,10 @@ import yaml
 from ops.project import model_facts
 from ops.project.catalogue import services
 from ops.sizing import hardware, memory
-from ops.sizing.memory import Estimate, NotKnown
-from ops.sizing.memory import engine as memory_engine
+from ops.sizing.memory import Estimate, NotKnown, engine_settings
 from ops.sizing.memory import kv_cache as memory_kv_cache
 from ops.sizing.memory import weights as memory_weights
-from ops.sizing.memory.engine import GIB
+from ops.sizing.memory.engine_settings import GIB
 
 FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "engine_memory"
 RUNS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(FOLDER.glob("*.yaml"))}
@@ -138,7 +137,7 @@ def specs(facts: model_facts.ModelFacts, tensor_parallel: int, first: int, end: 
 )
 def test_tokens_are_those_that_vllm_counts_for_the_same_memory(kv_cache_utils, source, gpu, engine_kwargs):
     facts, memory_bytes = FACTS[source], hardware.accelerator(gpu).memory_bytes
-    engine = memory_engine.engine(facts, engine_kwargs, memory_bytes, gpu, {})
+    engine = engine_settings.engine(facts, engine_kwargs, memory_bytes, gpu, {})
     stages = memory_weights.stages(facts.layers, engine.pipeline_parallel)
     available = [memory.estimate_stage(facts, engine, stage, memory_bytes).kv_cache for stage in stages]
     in_flight = memory_kv_cache.concurrent_batches(engine) * engine.max_num_batched_tokens
@@ -173,14 +172,14 @@ def test_batches_are_of_vllms_default_size(monkeypatch, gpu, name):
     )
     monkeypatch.setattr(arg_utils, "current_platform", platform)
     tokens, requests = arg_utils.EngineArgs.get_batch_defaults(1)
-    ours = memory_engine.engine(FACTS[LLAMA], {}, memory_bytes, gpu, {})
+    ours = engine_settings.engine(FACTS[LLAMA], {}, memory_bytes, gpu, {})
     server = UsageContext.OPENAI_API_SERVER
     assert (ours.max_num_batched_tokens, ours.max_num_seqs) == (tokens[server], requests[server])
 
 
 def test_the_share_of_a_gpu_is_vllms_default():
     cache = pytest.importorskip("vllm.config.cache")
-    ours = memory_engine.engine(FACTS[LLAMA], {}, 80 * GIB, "H100", {})
+    ours = engine_settings.engine(FACTS[LLAMA], {}, 80 * GIB, "H100", {})
     assert ours.gpu_memory_utilization == cache.CacheConfig.gpu_memory_utilization
     assert cache.CacheConfig.DEFAULT_BLOCK_SIZE == memory_kv_cache.BLOCK_TOKENS
 
@@ -190,7 +189,7 @@ def test_experts_in_mxfp4_are_padded_as_the_kernels_want(gpu, kernel):
     oracle = pytest.importorskip("vllm.model_executor.layers.fused_moe.oracle.mxfp4")
     backend = oracle.Mxfp4MoeBackend[kernel]
     hidden, inner = oracle.mxfp4_round_up_hidden_size_and_intermediate_size(backend, 2880, 2880)
-    engine = memory_engine.engine(FACTS[OSS_20B], {}, 80 * GIB, gpu, {})
+    engine = engine_settings.engine(FACTS[OSS_20B], {}, 80 * GIB, gpu, {})
     layout = memory_weights.TRITON_LAYOUT if gpu == "H100" else 1
     size = memory_weights.mxfp4_expert_bytes(FACTS[OSS_20B].experts, FACTS[OSS_20B].hidden_size, engine)
     assert size == layout * 3 * hidden * inner * 4.25 / 8

@@ -12,7 +12,7 @@ from ops.project.serve_py import Model
 from ops.project.service_files import ServiceFiles
 from ops.sizing import memory
 from ops.sizing.fit import Fit, fits, heads_fault, look
-from ops.sizing.memory.engine import GIB
+from ops.sizing.memory.engine_settings import GIB
 
 TYPICAL_TOKENS = 1500
 """Tokens of a request with its answer; guess: a conversation of 1,000 tokens and an answer of 500. A service

@@ -9,11 +9,11 @@ from typing import Any
 
 from ops.project.model_facts import ModelFacts
 from ops.sizing.memory import adapters as memory_adapters
-from ops.sizing.memory import engine as memory_engine
+from ops.sizing.memory import engine_settings
 from ops.sizing.memory import kv_cache as memory_kv_cache
 from ops.sizing.memory import reserve as memory_reserve
 from ops.sizing.memory import weights as memory_weights
-from ops.sizing.memory.engine import EngineSettings, NotKnown
+from ops.sizing.memory.engine_settings import EngineSettings, NotKnown
 from ops.sizing.memory.kv_cache import BLOCK_TOKENS, KvLayout
 
 __all__ = ["Estimate", "NotKnown", "Shortfall", "estimate", "shortfall"]
@@ -114,14 +114,14 @@ def estimate(
     Raises:
         NotKnown: a setting changes the memory in a way that is not known here.
     """
-    engine = memory_engine.engine(facts, engine_kwargs, gpu_memory_bytes, gpu, env or {})
+    engine = engine_settings.engine(facts, engine_kwargs, gpu_memory_bytes, gpu, env or {})
     stages = memory_weights.stages(facts.layers, engine.pipeline_parallel)
     each = [estimate_stage(facts, engine, stage, gpu_memory_bytes) for stage in stages]
     return min(each, key=lambda one: (one.blocks, one.kv_cache))
 
 
 def estimate_stage(
-    facts: ModelFacts, engine: EngineSettings, stage: memory_weights.Stage, gpu_memory_bytes: int
+    facts: ModelFacts, engine: EngineSettings, stage: memory_weights.PipelineStage, gpu_memory_bytes: int
 ) -> Estimate:
     weights = memory_weights.weights_bytes(facts, engine, stage) + memory_adapters.slots_bytes(facts, engine, stage)
     activations = memory_reserve.activations(facts, engine, stage)

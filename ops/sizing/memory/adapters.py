@@ -7,17 +7,17 @@ wraps every linear layer, the input embedding and the logits. Computed; not meas
 from collections.abc import Iterator
 
 from ops.project.model_facts import ModelFacts, kv_heads_on_gpu
-from ops.sizing.memory.engine import EngineSettings
-from ops.sizing.memory.weights import Stage, allocated
+from ops.sizing.memory.engine_settings import EngineSettings
+from ops.sizing.memory.weights import PipelineStage, allocated
 
 
-def slots_bytes(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> int:
+def slots_bytes(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
     """Of one stage, per GPU. vLLM counts it as part of the weights."""
     of_rank_one = engine.adapter_slots * engine.adapter_rank * engine.dtype_bytes
     return sum(count * allocated(size * of_rank_one) for count, size in tensors(facts, engine, stage))
 
 
-def tensors(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> Iterator[tuple[int, int]]:
+def tensors(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> Iterator[tuple[int, int]]:
     """How many of one kind there are on one GPU, and the inputs or outputs of each: what it has elements for each rank.
 
     The first of the two matrices of an adapter is whole on every GPU of a column-parallel layer, the second of a

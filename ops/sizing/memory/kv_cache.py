@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ops.project.model_facts import ModelFacts, kv_heads_on_gpu
-from ops.sizing.memory.engine import EngineSettings
-from ops.sizing.memory.weights import Stage
+from ops.sizing.memory.engine_settings import EngineSettings
+from ops.sizing.memory.weights import PipelineStage
 
 BLOCK_TOKENS = 16  # CacheConfig.DEFAULT_BLOCK_SIZE, which FlashAttention keeps, for MLA too
 
@@ -44,7 +44,7 @@ def kv_bytes_per_token(facts: ModelFacts, engine: EngineSettings) -> int:
     return 2 * kv_heads_on_gpu(facts, engine.tensor_parallel) * facts.head_dim * engine.kv_element_bytes
 
 
-def layout(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> KvLayout:
+def layout(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> KvLayout:
     """As _get_kv_cache_groups_uniform_page_size groups the layers of the whole model, and a stage takes its part."""
     windowed = facts.sliding_window.layers if facts.sliding_window else 0
     full = facts.layers - windowed

@@ -6,8 +6,8 @@ measured, on the runs in tests/fixtures/engine_memory.
 """
 
 from ops.project.model_facts import ModelFacts
-from ops.sizing.memory.engine import GIB, MIB, EngineSettings
-from ops.sizing.memory.weights import Stage
+from ops.sizing.memory.engine_settings import GIB, MIB, EngineSettings
+from ops.sizing.memory.weights import PipelineStage
 
 TORCH = int(0.05 * GIB)  # measured: cuBLAS's workspace and small tensors; 0.02 to 0.08 GiB
 NON_TORCH = int(0.23 * GIB)  # measured: kernels that CUDA loads; 0.22 to 0.24 GiB on one GPU
@@ -20,7 +20,7 @@ TOP_K_ROWS = 132  # of the vocabulary, in float32, kept by the kernel for top-k 
 MLA_PREFILL_TOKENS = 64 * 1024  # MLACommonMetadataBuilder.determine_chunked_prefill_workspace_size
 
 
-def activations(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> int:
+def activations(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
     """The peak of the profile run beyond the weights, in bytes per GPU: its largest step, and what stays of others."""
     kept = TORCH + experts_workspace(facts, engine)
     steps = [layer(facts, engine)]
@@ -94,7 +94,7 @@ def experts_workspace(facts: ModelFacts, engine: EngineSettings) -> int:
     return rows * (max(inner, outer) + max(2 * inner, outer)) * engine.dtype_bytes
 
 
-def graphs(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> int:
+def graphs(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
     """Of CUDA graphs. The V1 model runner sets this aside within gpu_memory_utilization; V2 takes it outside."""
     if not engine.compiled:
         return 0

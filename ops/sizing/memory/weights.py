@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ops.project.model_facts import Experts, ModelFacts, attention_projections, layers_by_mlp
-from ops.sizing.memory.engine import MIB, EngineSettings
+from ops.sizing.memory.engine_settings import MIB, EngineSettings
 
 VOCABULARY_PADDING = 64  # vllm/model_executor/layers/vocab_parallel_embedding.py
 FP8_BLOCK = 128 * 128  # weights that share a scale in DeepSeek's fp8, of 4 bytes each
@@ -13,7 +13,7 @@ TRITON_LAYOUT = 1.01  # measured: what the order that Triton's mxfp4 kernels wan
 
 
 @dataclass(frozen=True)
-class Stage:
+class PipelineStage:
     """The layers from `first` to before `end`, on the GPUs of one tensor parallel group."""
 
     first: int
@@ -26,19 +26,19 @@ class Stage:
         return self.end - self.first
 
 
-def stages(layers: int, pipeline_parallel: int) -> list[Stage]:
+def stages(layers: int, pipeline_parallel: int) -> list[PipelineStage]:
     """As vLLM's get_pp_indices: what is left over goes to the stages before the last, from behind."""
     sizes = [layers // pipeline_parallel] * pipeline_parallel
     for nth in range(layers % pipeline_parallel):
         sizes[-2 - nth] += 1
     ends = [sum(sizes[: nth + 1]) for nth in range(pipeline_parallel)]
     return [
-        Stage(end - size, end, nth == 0, nth == pipeline_parallel - 1)
+        PipelineStage(end - size, end, nth == 0, nth == pipeline_parallel - 1)
         for nth, (size, end) in enumerate(zip(sizes, ends, strict=True))
     ]
 
 
-def weights_bytes(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> int:
+def weights_bytes(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
     """Of one stage, per GPU. Biases and norms are left out: less than 0.1 %."""
     return sum(count * allocated(size) for count, size in tensors(facts, engine, stage))
 
@@ -49,7 +49,7 @@ def allocated(size_bytes: float) -> int:
     return round(size_bytes) if size_bytes < 10 * MIB else padded(size_bytes, 2 * MIB)
 
 
-def tensors(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> Iterator[tuple[int, float]]:
+def tensors(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> Iterator[tuple[int, float]]:
     """How many of one kind there are on one GPU, and the bytes of each."""
     tp, dtype, hidden = engine.tensor_parallel, engine.dtype_bytes, facts.hidden_size
     for count, parameters in matrices(facts, engine, stage):
@@ -75,7 +75,7 @@ def tensors(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> Iterator
     yield 1, facts.context * (4 if facts.mrope else 1) * rotated * dtype
 
 
-def matrices(facts: ModelFacts, engine: EngineSettings, stage: Stage) -> Iterator[tuple[int, float]]:
+def matrices(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> Iterator[tuple[int, float]]:
     """How many matrices of attention and MLPs there are on one GPU, and the parameters of each. Gate and up are one."""
     tp, hidden = engine.tensor_parallel, facts.hidden_size
     dense, with_experts = layers_by_mlp(facts, stage.first, stage.end)
