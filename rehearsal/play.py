@@ -44,7 +44,7 @@ class Play:
     streams_held: int = 0
     streams_cut: list[str] = field(default_factory=list)
     back_s: float = 0
-    """From the moment the bad version had traffic to the moment the version before had all of it again."""
+    """The time from the moment the bad version had traffic to the moment the version before had all of it again."""
     journals_before: int = 0
     """How many journals there were when the last rollout was begun."""
 

@@ -1,4 +1,4 @@
-"""Where a rehearsal plays: a copy of this repository, a local control plane, and the commands run against it."""
+"""The stage of a rehearsal: a copy of this repository, a local control plane, and the commands run against it."""
 
 import json
 import os

@@ -47,7 +47,7 @@ class ServiceArgs(BaseModel):
 
 
 class AppArgs(ServiceArgs):
-    """Those of a service that serves one of its models."""
+    """The `args` of a service that serves one of its models."""
 
     model: str | None = None
     """One of the service's models; none means its first."""

@@ -105,7 +105,7 @@ class EnginePolicy:
         return min(max(number, ctx.capacity_adjusted_min_replicas), ctx.capacity_adjusted_max_replicas), {}
 
     def say_once(self, ctx: Any) -> None:
-        """That there is nothing to follow; not in the first moments of a replica, which has not reported yet."""
+        """Log that there is nothing to follow; not in the first moments of a replica, which has not reported yet."""
         if not self.said and ctx.total_num_requests > 0:
             self.said = True
             logging.getLogger("ray.serve").warning(

@@ -12,7 +12,7 @@ def choose(config: BaseLLMConfig) -> None:
 
     vLLM 0.27 looks upwards from 100 more than this variable, which is 0 unless set. So where a process may listen on
     ports below 1024, as root or in Docker, engines that start in the same moment all choose port 100, and all but one
-    of them fail (mended in vLLM since: https://github.com/vllm-project/vllm/pull/53666).
+    of them fail (fixed in vLLM since: https://github.com/vllm-project/vllm/pull/53666).
     """
     engine = engine_of(config)
     runtime_env = engine.runtime_env or {}

@@ -23,7 +23,7 @@ class EngineStats(AggregateStatLoggerBase):
         pass
 
     def numbers(self) -> dict[str, float]:
-        """As `serving.autoscaling.EnginePolicy` takes them."""
+        """The numbers that `serving.autoscaling.EnginePolicy` takes."""
         stats = list(self.last.values())
         return {
             RUNNING: sum(each.num_running_reqs for each in stats),

@@ -36,7 +36,7 @@ class OpenAiIngress(RayOpenAiIngress):
             return self._told(error)
 
     def _told(self, error: Exception) -> Response:
-        """What a client is told of an error."""
+        """The answer that a client gets for an error."""
         if isinstance(error, OpenAIHTTPException):
             return error_response(error.status_code, error.message, error.type)
         request_id = get_serve_request_id()
@@ -54,5 +54,5 @@ class OpenAiIngress(RayOpenAiIngress):
 
 
 def error_response(status: int, message: str, kind: str) -> JSONResponse:
-    """As vLLM's own server answers."""
+    """An error in the form of vLLM's own server."""
     return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": status}}, status)

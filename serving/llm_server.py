@@ -14,7 +14,7 @@ from serving.auth.application import AsksForKeys
 from serving.llm_config import BaseLLMConfig, engine_of
 
 AT_ONCE = "VLLM_V1_OUTPUT_PROC_CHUNK_SIZE"
-"""Of how many requests vLLM takes the new tokens before it sends any."""
+"""The number of requests of which vLLM takes the new tokens before it sends any."""
 ALL_OF_A_BATCH = 4096  # more than any max_num_seqs; by default 128, and then vLLM sends each token on its own
 
 

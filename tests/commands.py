@@ -81,5 +81,5 @@ def weights(staged: Stage, name: str) -> dict[str, int]:
 
 
 def journal(staged: Stage, name: str) -> Journal:
-    """Of the newest rollout."""
+    """The journal of the newest rollout."""
     return staged.journals(name)[0]

@@ -24,7 +24,7 @@ class Fault:
 
     @property
     def folder(self) -> str:
-        """Of the service that has it: small_size_llm where the file is shared."""
+        """The folder of the service that has it: small_size_llm where the file is shared."""
         return Path(self.file).parts[1] if self.file.startswith("services/") else "small_size_llm"
 
 

@@ -56,7 +56,7 @@ def without_values(server: prometheus.Server, wanted: dict[str, str]) -> list[st
 
 
 def raised(server: prometheus.Server, group: str, names: set[str]) -> list[str]:
-    """Those alerts that are not inactive, after they were given time: at the start of a service they are right."""
+    """The alerts that are not inactive, after they were given time: at the start of a service they are right."""
     return left_in_the_end(
         lambda: [rule["name"] for rule in server.rules(group) if rule["name"] in names and rule["state"] != "inactive"]
     )

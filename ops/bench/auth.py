@@ -68,7 +68,7 @@ async def ask(asked: App, path: str, key: str) -> float:
 
 
 async def median_us(asked: App, path: str, key: str) -> float:
-    """Of requests one after the other, in microseconds."""
+    """The median time of requests sent one after the other, in microseconds."""
     for _ in range(100):
         await ask(asked, path, key)
     return 1e6 * statistics.median([await ask(asked, path, key) for _ in range(REQUESTS)])

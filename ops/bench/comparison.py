@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # slow to import
 
 FIRST_TOKEN_S = 600  # guess: the first request to a stack may compile kernels
 SEEDS_APART = 1_000_000
-"""Of the processes of one load, so that none sends the prompts of another, nor of another round."""
+"""The distance between the seeds of one load's processes, so that none sends the prompts of another, nor of another
+round."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class BenchSettings:
 
     service: Service
     config: "LLMConfig"
-    """As the service serves the model here."""
+    """The configuration with which the service serves the model here."""
     profile: str
     workload: str
     concurrencies: list[int]

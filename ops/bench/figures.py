@@ -102,7 +102,8 @@ def over_rounds(result: BenchResult, stack: str, concurrency: int, metric: Metri
 
 
 def ratio(result: BenchResult, concurrency: int, metric: Metric) -> Spread | None:
-    """Of the first stack to the second, round by round; None where there is no second, or it measured nothing."""
+    """The ratio of the first stack to the second, round by round; None where there is no second, or it measured
+    nothing."""
     if len(result.stacks) < 2:
         return None
     first, second = (by_round(result, stack, concurrency, metric) for stack in result.stacks)

@@ -36,9 +36,9 @@ class Conversations(StrictModel):
     sessions: int = 8
     turns: int = 5
     first_words: int = 500
-    """Of a conversation's first message, such as a document that is talked about."""
+    """The length of a conversation's first message, such as a document that is talked about."""
     words: int = 100
-    """Of each message after it."""
+    """The length of each message after it."""
     answer_tokens: int = 16
     think_s: float = 1.5
     """Mean pause of a user between an answer and the next message."""

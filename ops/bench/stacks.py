@@ -103,7 +103,7 @@ class BareVllm:
     environment: dict[str, str]
     copies: int
     folder: Path
-    """For what they print."""
+    """The folder for what they print."""
     name = "vllm serve"
     api_key = None
 

@@ -106,12 +106,12 @@ class AnsweredRequest:
     started: float
     ttft: float
     gaps: list[float]
-    """Between the events of its stream."""
+    """The times between the events of its stream."""
     tokens: int
 
     @property
     def events(self) -> np.ndarray:
-        """When they came."""
+        """The times at which they came."""
         return self.started + self.ttft + np.cumsum([0.0, *self.gaps])
 
     def tokens_between(self, begin: float, end: float) -> float:
@@ -164,7 +164,7 @@ def together(runs: list[list[AnsweredRequest]]) -> tuple[float, float]:
 
 
 def percentiles(seconds: list[float]) -> LatencyMs:
-    """In milliseconds; zeros where there is nothing, as vLLM has it."""
+    """Percentiles in milliseconds; zeros where there is nothing, as vLLM has it."""
     p50, p95, p99 = np.percentile(seconds or [0.0], (50, 95, 99)) * 1000
     return LatencyMs(p50=rounded(p50), p95=rounded(p95), p99=rounded(p99))
 

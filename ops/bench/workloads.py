@@ -29,7 +29,7 @@ class Workload:
     turns: int = 1
     """Messages of a conversation; each request has all before it."""
     at_once: bool = False
-    """As many requests as the concurrency, in the same moment, instead of one for each that ends."""
+    """Whether all requests are sent in the same moment, instead of one for each that ends."""
 
     def size(self, profile: str) -> Size:
         return self.laptop if profile == "laptop" else self.gpu
@@ -56,7 +56,7 @@ def words(name: str, profile: str, concurrency: int, seed: int, folder: Path) ->
         folder: where a file of requests may be written.
 
     Raises:
-        CommandError: it is no workload, or its file cannot be used.
+        CommandError: it is not a workload, or its file cannot be used.
     """
     if name not in WORKLOADS:
         return from_file(Path(name), lines_of(Path(name)))
@@ -76,7 +76,7 @@ def words(name: str, profile: str, concurrency: int, seed: int, folder: Path) ->
 
 
 def from_file(file: Path, requests: int) -> list[str]:
-    """In the order of the file: the messages of conversations have to follow one another."""
+    """The requests in the order of the file: the messages of conversations have to follow one another."""
     of_file = ["--dataset-name=custom", f"--dataset-path={file}", "--custom-output-len=-1", "--disable-shuffle"]
     return [*of_file, "--skip-chat-template", "--ignore-eos", f"--num-prompts={requests}"]
 

@@ -41,7 +41,7 @@ class VersionSpec:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of its application."""
+        """The arguments of its application."""
         return self.config["applications"][0].get("args", {})
 
     @property
@@ -148,7 +148,7 @@ def secrets(names: set[str]) -> dict[str, str]:
 
 
 def version_name() -> str:
-    """Such as 20261122-235912-5a40ecd: when, and from which commit."""
+    """A name such as 20261122-235912-5a40ecd: when, and from which commit."""
     return "-".join(filter(None, [datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), commit()]))
 
 

@@ -86,13 +86,13 @@ def bench(
 
 
 def numbers(text: str) -> list[int]:
-    """Raises CommandError: they are no numbers of requests."""
+    """The numbers in a list such as 1,32,256. Raises CommandError: the text is not one."""
     try:
         found = sorted({int(word) for word in text.split(",")})
     except ValueError:
         found = [0]
     if found[0] < 1:
-        raise CommandError(f"--concurrency {text} are no numbers of requests at a time. Write them so: 1,32,256")
+        raise CommandError(f"--concurrency {text} is not a list of numbers. Write it like 1,32,256.")
     return found
 
 

@@ -56,7 +56,7 @@ def deploy(
         print(json.dumps({"service": target.name, "version": new.version, "state": state.state, "url": state.url}))
     else:
         out.print(f"{new.version} runs on {state.url} and passed its probe.", markup=False)
-        out.print(f"Its token is told by: anyscale service status --name {target.name}", markup=False)
+        out.print(f"For its token: anyscale service status --name {target.name}", markup=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""scripts/rollout: move a service's traffic to a new version step by step, as long as it keeps to the SLO."""
+"""scripts/rollout: move a service's traffic to a new version step by step, as long as it meets the SLO."""
 
 import json
 import sys

@@ -58,7 +58,7 @@ def test(
             help="services: yours, all or those named. unit, e2e: the template's own tests, without and with engines. "
             "Default: lint, unit and the first of your services.",
         ),
-    ] = None,  # noqa: PT028 (it is no test, for all its name)
+    ] = None,  # noqa: PT028 (not a test, whatever its name)
 ) -> None:
     """Lint the repository and run its tests. Exit status: 0 all passed, 1 some failed, 2 they could not be run.
 

@@ -8,7 +8,7 @@ UNITS = {"s": 1, "min": 60, "h": 3600}
 
 
 def seconds(text: str) -> float:
-    """Raises CommandError: it has no unit, or is no duration."""
+    """Raises CommandError: it has no unit, or is not a duration."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", text)
     if not match or match[2] not in UNITS:
         raise CommandError(f"{text} is not a duration. Write it with its unit: 60s, 5min or 1h.")
@@ -16,7 +16,7 @@ def seconds(text: str) -> float:
 
 
 def lasting(seconds: float) -> str:
-    """Such as "41 min 5 s"."""
+    """A duration as text, such as "41 min 5 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = {"h": hours, "min": minutes, "s": seconds}

@@ -18,7 +18,7 @@ class DevRun(StrictModel):
 
     pid: int
     started: float
-    """When the process was created, in seconds of the epoch: tells it from a later one with its pid."""
+    """The time at which the process was created, in seconds of the epoch: a later process may have its pid."""
     service: str
     url: str
     ready: bool = False

@@ -14,9 +14,9 @@ from ops.project.catalogue import Service
 LAPTOP_MEMORY_GB = 5.5  # measured at the peak: 5.0 at most, see "What to expect" in README.md
 ENGINE_MEMORY_GB = 2.5  # of each further engine; measured: 1.9, multi-model beside small-size-llm, as there
 PORTS = range(24_000, 30_000)
-"""Between those that Ray gives its workers and NIXL and those of Serve's replicas, and below those that the system
-gives to whoever asks: a run binds its ports half a minute after they were found free, and Ray takes dozens of the
-system's meanwhile."""
+"""The ports between those that Ray gives its workers and NIXL and those of Serve's replicas, and below those that the
+system gives to whoever asks: a run binds its ports half a minute after they were found free, and Ray takes dozens of
+the system's meanwhile."""
 LAPTOP_DISK_GB = 2.0  # 0.3 for the model, the rest a guess: logs, and room for what Ray spills
 
 
@@ -25,7 +25,7 @@ _spoken_for: set[int] = set()
 
 
 def check_port(port: int) -> None:
-    """That it is free; from then on `free_port` does not give it. Raises CommandError: somebody listens on it."""
+    """Check that it is free; from then on `free_port` does not give it. Raises CommandError: somebody listens on it."""
     if not is_free(port):
         raise CommandError(f"Port {port} is taken by {listener(port)}. Stop that, or choose another with --port.")
     _spoken_for.add(port)

@@ -9,7 +9,7 @@ from typing import NoReturn
 def stop_on_signals() -> None:
     """Ctrl-C, a closed terminal and `scripts/dev --stop` raise KeyboardInterrupt from now on.
 
-    SIGINT does so also where a shell had us ignore it, SIGHUP not under nohup. It is no class of our own: while a
+    SIGINT does so also where a shell had us ignore it, SIGHUP not under nohup. It is not a class of our own: while a
     process waits in Ray's core (2.59), Ray drops other exceptions of a signal handler, and goes on waiting.
 
     Send SIGINT to stop such a process. ray.init gives SIGTERM to handlers of Ray's own, which end the process with an

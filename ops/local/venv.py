@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def fingerprint() -> str:
-    """Of all that decides what `.venv` holds: when it changes, setup runs again."""
+    """A hash of all that decides what `.venv` holds: when it changes, setup runs again."""
     decides = [sys.version, str(ROOT), LOCK.read_text(), TORCHVISION_FIX.read_text(), *tool_requirements()]
     return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
@@ -155,7 +155,7 @@ def make_venv(*options: str) -> None:
 
 
 def pip_settings() -> dict[str, list[str]]:
-    """What pip is told by its configuration files and environment, such as {"find-links": ["/wheels"]}.
+    """The settings of pip in its configuration files and environment, such as {"find-links": ["/wheels"]}.
 
     uv does not read pip's settings, and someone who has set up a mirror for pip expects it to be used.
     """

@@ -73,7 +73,7 @@ class Watch:
 
 
 def ray_targets() -> list[str]:
-    """Where the Ray nodes of this process's cluster are scraped.
+    """The addresses at which the Ray nodes of this process's cluster are scraped.
 
     Ray writes a file for Prometheus's own discovery where it has its dashboard, which a dev run does without.
     """

@@ -42,7 +42,7 @@ AFTER_A_FAULT = "Ray and vLLM make the series when it first happens."
 class Panel:
     title: str
     unit: str
-    """Of Grafana: `s`, `percentunit`, `reqps`, `short` ..."""
+    """A unit of Grafana: `s`, `percentunit`, `reqps`, `short` ..."""
     about: str
     queries: dict[str, str]
     """PromQL by legend, which may hold `{{label}}`."""

@@ -37,7 +37,7 @@ class Tools:
 
 
 def tools() -> Tools | None:
-    """Those of PATH, else those unpacked before; None where there are none yet."""
+    """The tools on PATH, else those unpacked before; None where there are none yet."""
     server, promtool = shutil.which("prometheus"), shutil.which("promtool")
     if server and promtool:
         return Tools(Path(server), Path(promtool))
@@ -111,7 +111,7 @@ class Server:
         """The series of an expression now: `metric`, the labels, and `value`, the time and the value as text.
 
         Raises:
-            ValueError: it is no PromQL.
+            ValueError: it is not PromQL.
         """
         answer = self.get("query", query=expression)
         if answer["status"] != "success":

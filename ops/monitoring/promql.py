@@ -7,9 +7,9 @@ with its help engine metrics are asked for by application, so that two services 
 from dataclasses import dataclass
 
 TTFT = "time_to_first_token_seconds"
-"""From the arrival at the engine, not at HAProxy, to the first token: queueing and prefill."""
+"""The time from the arrival at the engine, not at HAProxy, to the first token: queueing and prefill."""
 INTER_TOKEN = "inter_token_latency_seconds"
-"""Between two tokens of an answer; one sample a token."""
+"""The time between two tokens of an answer; one sample a token."""
 TPOT = "request_time_per_output_token_seconds"
 """The mean time per token after the first; one sample an answer."""
 
@@ -60,7 +60,7 @@ class Scope:
         return f"({expression} and on (ReplicaId) {self.replicas})"
 
     def increase(self, counter: str) -> str:
-        """By how much a counter rose, from nothing too.
+        """How much a counter rose, from nothing too.
 
         Ray makes the series of a counter when it is first raised, and PromQL's `increase` does not see that: of an
         error that happens once, nothing.
@@ -80,7 +80,7 @@ class Scope:
 
     @property
     def error_share(self) -> str:
-        """Of the requests of the application, how many failed; no series where there were no requests."""
+        """The share of the application's requests that failed; no series where there were no requests."""
         failed, all_of_them = (
             f"sum({self.increase(self.serve('num_http_requests_total', *matchers))})"
             for matchers in ((SERVER_ERROR,), ())

@@ -185,7 +185,7 @@ def changes(found: ConfigDiff) -> Section:
 
 
 def span(least: float | None, most: float | None, write=str) -> str:
-    """Such as `1 to 4`, or `1` where both are the same."""
+    """A range such as `1 to 4`, or `1` where both are the same."""
     return write(least) if write(least) == write(most) else f"{write(least)} to {write(most)}"
 
 

@@ -41,7 +41,7 @@ class MemoryFit(StrictModel):
     max_concurrency: float
     """Requests of max_model_len tokens at once."""
     largest_context: int
-    """Of one request alone, up to what the model was made for."""
+    """The longest request that fits alone, up to what the model was made for."""
     target_ongoing_requests: int | None
     context_at_target: int | None
     """Tokens that each may have when there are target_ongoing_requests at once."""
@@ -53,12 +53,12 @@ class SpeedAt(StrictModel):
     """What makes it so many requests at a time."""
     speed: Speed
     usd_per_million_output_tokens: tuple[float, float] | None
-    """With the cost of all machines but those of other models, at min and at max replicas; None where a price is not
+    """The cost of all machines but those of other models, at min and at max replicas; None where a price is not
     known."""
 
 
 class ModelSummary(StrictModel):
-    """Of one model that the service serves."""
+    """The plan of one model that the service serves."""
 
     model: str
     source: str
@@ -74,10 +74,10 @@ class ModelSummary(StrictModel):
 class Summary(StrictModel):
     service: str
     models: list[ModelSummary]
-    """Those that are served at once; most services serve one of theirs."""
+    """The models that are served at once; most services serve one."""
     cost: Cost
     request: RequestSize
-    """That the speeds are about."""
+    """The size of request that the speeds are about."""
     changes: ConfigDiff
     problems: list[str]
     unknown: list[str]
@@ -236,7 +236,7 @@ def does_not_fit(known: Known, model: Model) -> list[str]:
 
 
 def speeds_of(known: Known, costs: Cost, model: Model, request: RequestSize) -> list[SpeedAt]:
-    """With one request at a time, with as many as autoscaling aims at, and with the most."""
+    """The speeds at one request at a time, at as many as autoscaling aims at, and at the most."""
     engine, target = known.engine, target_of(model)
     if engine is None:
         return []

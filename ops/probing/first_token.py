@@ -38,8 +38,8 @@ def wait_for_token(url: str, api_key: str | None, model: str, limit_s: float, pr
         progress.waiting_for(f"a replica; asked again, as the answer was {answer.status}")
         time.sleep(PAUSE_S)
     raise Failed(
-        f"No token of {model} after {limit_s:.0f} s. {last} What keeps its replicas from starting is told by "
-        "scripts/status and scripts/logs; --timeout gives them longer."
+        f"No token of {model} after {limit_s:.0f} s. {last} scripts/status and scripts/logs show what keeps "
+        "its replicas from starting; --timeout gives them longer."
     )
 
 

@@ -4,7 +4,7 @@ from ops.project.strict_model import StrictModel
 
 
 class Percentiles(StrictModel):
-    """In seconds."""
+    """Percentiles of a time, in seconds."""
 
     p50: float
     p95: float
@@ -18,11 +18,12 @@ class Measurement(StrictModel):
     first_error: str = ""
     empty_answers: int
     ttft: Percentiles | None = None
-    """From the request to the first piece of the answer, thoughts included. None where nothing was answered."""
+    """The time from the request to the first piece of the answer, thoughts included. None where nothing was
+    answered."""
     inter_token: Percentiles | None = None
-    """Between two pieces of an answer, over all answers."""
+    """The time between two pieces of an answer, over all answers."""
     tokens_per_second: float | None = None
-    """Of the median answer, from its first token to its last."""
+    """The speed of the median answer, from its first token to its last."""
 
 
 def name_of(version: str, model: str) -> str:

@@ -17,7 +17,7 @@ def headers() -> dict[str, str]:
 
 
 def check(args: dict[str, Any], environment: Mapping[str, str] = os.environ) -> None:
-    """That a service with these `args` would answer us.
+    """Check that a service with these `args` would answer us.
 
     Args:
         environment: what the processes of the service find in theirs.

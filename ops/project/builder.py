@@ -55,7 +55,7 @@ def served(service: Service, options: dict[str, Any]) -> tuple["ServiceArgs", li
 def resolved(
     name: str, category: ModuleType, builder: Callable, options: dict[str, Any]
 ) -> tuple["ServiceArgs", list["LLMConfig"]]:
-    """As `served`, for the service of that name whose module and builder are imported already."""
+    """The same as `served`, for the service of that name whose module and builder are imported already."""
     from serving.app import served
 
     (kind,) = [parameter.annotation for parameter in inspect.signature(builder).parameters.values()]

@@ -12,5 +12,5 @@ def sequence(value: Any) -> list[Any]:
 
 
 def number(value: Any) -> float | None:
-    """None for what is no number; true and false are none."""
+    """The value where it is a number, which true and false are not; else None."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None

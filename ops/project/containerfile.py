@@ -45,5 +45,5 @@ def instructions(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def expanded(text: str, values: dict[str, str]) -> str:
-    """With the values of `$NAME`, `${NAME}` and `${NAME:-default}`; a variable without one stays as it is."""
+    """The text with the values of `$NAME`, `${NAME}` and `${NAME:-default}`; a variable without one stays as it is."""
     return VARIABLE.sub(lambda found: values.get(found[1] or found[3]) or found[2] or found[0], text)

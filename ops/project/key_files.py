@@ -35,7 +35,7 @@ def written(key: ApiKey) -> dict[str, str | int]:
 
 
 def write(file: Path, entries: list[dict[str, str | int]]) -> None:
-    """At once, so that a service never reads half of it."""
+    """Replace the file in one step, so that a service never reads half of it."""
     try:
         key_file.KeyFile.model_validate({"keys": entries})
     except ValueError as error:

@@ -40,7 +40,8 @@ class Mla(FrozenModel):
 
     @property
     def cached_size(self) -> int:
-        """Of the vector that is kept of a token, in elements; every GPU of a tensor parallel group keeps all of it."""
+        """The size of the vector that is kept of a token, in elements; every GPU of a tensor parallel group keeps all
+        of it."""
         return self.kv_lora_rank + self.qk_rope_head_dim
 
 
@@ -63,7 +64,7 @@ class Vision(FrozenModel):
     merge: int = 1
     """merge x merge patches become one token."""
     largest_image_tokens: int
-    """Of the largest image that the model's own preprocessor lets through."""
+    """The tokens of the largest image that the model's own preprocessor lets through."""
     video: bool = False
     """It takes videos too."""
 
@@ -80,11 +81,11 @@ class ModelFacts(FrozenModel):
     """A decoder-only transformer. Sizes are in elements, unless they say bytes."""
 
     origin: str
-    """Where the facts are from, in words."""
+    """The source of the facts, in words."""
     parameters: int
-    """As published, the vision encoder's included."""
+    """The published count, with the vision encoder's."""
     active_parameters: int | None = None
-    """That work on one token, as published; None where all do."""
+    """The published count of parameters that work on one token; None where all do."""
     layers: int
     hidden_size: int
     attention_heads: int
@@ -92,7 +93,7 @@ class ModelFacts(FrozenModel):
     head_dim: int
     vocabulary: int
     intermediate_size: int | None = None
-    """Of the dense MLPs; None where there are none."""
+    """The intermediate size of the dense MLPs; None where there are none."""
     gated_mlp: bool = True
     """Three matrices (gate, up, down) instead of two (up, down)."""
     tied_embeddings: bool = False
@@ -104,7 +105,7 @@ class ModelFacts(FrozenModel):
     vision: Vision | None = None
     dtype: str = "bfloat16"
     quantisation: Literal["none", "fp8", "mxfp4"] = "none"
-    """Of the published weights: fp8 for all matrices but the embeddings, mxfp4 for the experts only."""
+    """The format of the published weights: fp8 for all matrices but the embeddings, mxfp4 for the experts only."""
     context: int
     """The most tokens that it was made for, without stretching its positions."""
     mrope: bool = False
@@ -118,12 +119,12 @@ class ModelFacts(FrozenModel):
 
     @property
     def dense_mlp_parameters(self) -> int:
-        """Of one layer."""
+        """The parameters of one layer."""
         return (3 if self.gated_mlp else 2) * self.hidden_size * (self.intermediate_size or 0)
 
     @property
     def expert_parameters(self) -> int:
-        """Of one expert of one layer; 0 where there are none."""
+        """The parameters of one expert of one layer; 0 where there are none."""
         return 3 * self.hidden_size * self.experts.intermediate_size if self.experts else 0
 
     @property
@@ -164,7 +165,7 @@ def attention_projections(facts: ModelFacts, tensor_parallel: int = 1) -> list[i
 
 
 def attention_parameters(facts: ModelFacts) -> int:
-    """Of one layer."""
+    """The parameters of one layer."""
     return sum(attention_projections(facts))
 
 
@@ -173,7 +174,7 @@ def kv_heads_on_gpu(facts: ModelFacts, tensor_parallel: int) -> int:
 
 
 def count_parameters(facts: ModelFacts) -> int:
-    """From the shape, without biases and norms: within 1 % of what is published."""
+    """The parameters by the shape, without biases and norms: within 1 % of what is published."""
     dense_layers, expert_layers = layers_by_mlp(facts, 0, facts.layers)
     total = facts.layers * attention_parameters(facts) + dense_layers * facts.dense_mlp_parameters
     if facts.experts:
@@ -255,7 +256,7 @@ def _sliding_window(text: dict[str, Any]) -> SlidingWindow | None:
 
 
 def _vision(config: dict[str, Any]) -> Vision | None:
-    """Of Qwen's encoders, which describe themselves in this way."""
+    """The vision encoder of Qwen's models, which describe themselves in this way."""
     encoder = config.get("vision_config")
     if not encoder:
         return None

@@ -128,7 +128,7 @@ def default_model(service: Service) -> "LLMConfig":
 
 
 def gpus(config: "LLMConfig") -> str:
-    """Such as "8 L40S" or "2 x 8 H100"."""
+    """The GPUs in words, such as "8 L40S" or "2 x 8 H100"."""
     stages = config.engine_kwargs.get("pipeline_parallel_size", 1)
     count = config.engine_kwargs.get("tensor_parallel_size", 1)
     return f"{f'{stages} x ' if stages > 1 else ''}{count} {config.accelerator_type}"

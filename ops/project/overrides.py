@@ -18,7 +18,7 @@ class Overrides:
 
     @classmethod
     def of(cls, settings: Iterable[str] | None, image_uri: str | None) -> Self:
-        """Those of the options `--set` (`key=value`) and `--image-uri`.
+        """The changes that the options `--set` (`key=value`) and `--image-uri`.
 
         Raises:
             CommandError: a setting is not of the form `key=value`.

@@ -82,7 +82,7 @@ class Build:
     arguments: dict[str, Any]
     place: Place
     caller: Place
-    """Where the service's own serve.py calls for it; the same place where it does so itself."""
+    """The place in the service's own serve.py that calls for it; the same place where it does so itself."""
     models: dict[str, Model] = field(default_factory=dict)
     """The LLMConfigs that are arguments of their own, such as `prefill_config`, with their names."""
 
@@ -102,7 +102,7 @@ class ServePy:
     """Every model that it can serve, by model id, the default first: its MODELS, else every LLMConfig that it makes.
     One that prefill and decode replicas serve is there as those of decode, and once more as `<model id> prefill`."""
     entries: list[tuple[str, Model]] = field(default_factory=list)
-    """Those of its MODELS, where it has one, by the names that they have there."""
+    """The entries of its MODELS, where it has one, by their names there."""
     gated: set[str] = field(default_factory=set)
     on_import: list[Build] = field(default_factory=list)
     """What is built as soon as it is imported."""
@@ -135,7 +135,7 @@ class Recorded:
         return self.recorded.get(name)
 
     def model_copy(self, update: dict[str, Any]) -> "Recorded":
-        """As of a pydantic model, which LLMConfig is."""
+        """A changed copy, as a pydantic model makes one: LLMConfig is one."""
         changed = copy.copy(self)
         changed.recorded = self.recorded | update
         return changed
@@ -146,7 +146,7 @@ class Recorded:
 
 
 def calling(frame: FrameType | None) -> Iterator[Place]:
-    """Where a frame is, and each that it was called from."""
+    """The place of a frame, and of each that it was called from."""
     while frame:
         yield Place(Path(frame.f_code.co_filename), frame.f_lineno)
         frame = frame.f_back
@@ -359,7 +359,7 @@ def place_of_error(error: BaseException, root: Path, file: Path) -> Place:
 
 
 def place(start: Place, *keys: str) -> Place:
-    """Where a keyword of the call at `start` is written, or one within its value, followed through names.
+    """The place where a keyword of the call at `start` is written, or one within its value, followed through names.
 
     For a keyword that is not written, the place of the innermost that is.
     """
@@ -375,8 +375,8 @@ def place(start: Place, *keys: str) -> Place:
 
 
 def place_of_built(config: Recorded, *keys: str) -> Place:
-    """As `place`, for an LLMConfig with fields that a builder put in place of others: the line with the same value, in
-    the file of the LLMConfig or in one that it imports from `serving`."""
+    """The same as `place`, for an LLMConfig with fields that a builder put in place of others: the line with the same
+    value, in the file of the LLMConfig or in one that it imports from `serving`."""
     written, value = place(config.recorded_place, *keys), plain(config)
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
@@ -416,7 +416,7 @@ class SourceFile:
         return [SourceFile.of(path) for path in paths if path.is_file()]
 
     def lines_of(self, keys: tuple[str, ...], value: Any) -> list[int]:
-        """Where a keyword of such a name has this value, written as a literal."""
+        """The lines where a keyword of such a name has this value, written as a literal."""
         words = [node for node in ast.walk(self.tree) if isinstance(node, ast.keyword) and node.arg in keys]
         return [
             word.value.lineno for word in words if isinstance(word.value, ast.Constant) and word.value.value == value
@@ -424,7 +424,7 @@ class SourceFile:
 
     @property
     def root(self) -> Path:
-        """Of the repository: where `services`, `serving` and `laptop` are."""
+        """The root of the repository: where `services`, `serving` and `laptop` are."""
         above = [parent.parent for parent in self.path.parents if parent.name in OURS]
         return above[-1] if above else self.path.parent
 

@@ -22,10 +22,10 @@ class ServiceFiles:
     root: Path
     folder: Path
     overrides: Overrides = NONE
-    """Of service.yaml, where a command line has some: what is said here is said of the file with them."""
+    """What the command line changes in service.yaml: everything here is about the file with these changes."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """For checks in another process: service.yaml as it was read here, so that all look at the same."""
+        """Hand service.yaml to checks in another process as it was read here, so that all look at the same."""
         return {"root": self.root, "folder": self.folder, "overrides": self.overrides, "yaml": self.yaml}
 
     @property

@@ -1,4 +1,5 @@
-"""The SLO file of a service: the load that measures it, what its answers must keep to, and beside its primary."""
+"""The SLO file of a service: the load that measures it, the objectives of its answers, and the limits against its
+primary."""
 
 import re
 from pathlib import Path
@@ -40,7 +41,7 @@ class LoadSpec(StrictModel):
 
 
 class Objectives(StrictModel):
-    """What a version must keep to. What is not given is not looked at."""
+    """What a version must meet. An objective that is not given is not looked at."""
 
     errors: Share = 0
     """The most of the requests that may fail."""

@@ -16,17 +16,18 @@ Keys = tuple[str | int, ...]
 class YamlFile:
     file: Path
     data: Any
-    """None where the file is not there or is no YAML."""
+    """None where the file is not there or is not YAML."""
     lines: dict[Keys, int]
     twice: dict[Keys, list[int]] = field(default_factory=dict)
     """The lines of each key that one mapping has more than once."""
     error: str = ""
-    """Why it is no YAML."""
+    """Why it is not YAML."""
     options: dict[Keys, str] = field(default_factory=dict)
     """The option of the command line that gives a value of `data` in place of the file."""
 
     def place(self, *keys: str | int) -> Place:
-        """Where a value is given; for one that is not, where the innermost mapping that would hold it begins."""
+        """The place where a value is given; for one that is not, the place where the innermost mapping that would hold
+        it begins."""
         while keys and keys not in self.lines and keys not in self.options:
             keys = keys[:-1]
         return Place(self.file, self.lines.get(keys, 1), self.options.get(keys, ""))
@@ -57,9 +58,9 @@ def read(file: Path) -> YamlFile:
         data = loader.construct_document(root) if root else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return YamlFile(file, None, {(): line}, error=f"it is no YAML: {error.problem}")
+        return YamlFile(file, None, {(): line}, error=f"it is not YAML: {error.problem}")
     except (yaml.YAMLError, ValueError) as error:  # a character that YAML has not, a date such as 2026-13-01
-        return YamlFile(file, None, {}, error=f"it is no YAML: {error}")
+        return YamlFile(file, None, {}, error=f"it is not YAML: {error}")
     return YamlFile(file, data, lines, twice)
 
 

@@ -31,7 +31,7 @@ def probe_failures(service: Service, state: ServiceState, version: Version, head
 
 
 def unguarded(connection: OpenAI) -> CheckOutcome:
-    """That a service with API keys asks for one."""
+    """Check that a service with API keys asks for one."""
     try:
         answer = client.ask(connection, routes.MODELS, {})
     except openai.APIConnectionError as error:

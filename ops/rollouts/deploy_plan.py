@@ -80,7 +80,7 @@ def text(plan: Plan, service: Service, new: VersionSpec, running: ServiceState |
 
 
 def goes_back_to(plan: Plan) -> str:
-    """For a rollback the version that it deploys again; else the one that a rollback of it would."""
+    """The version that a rollback deploys again: this one, where the plan is a rollback."""
     if plan.kind == "rollback":
         return version_spec.name_before(plan.version)
     return plan.previous.version if plan.previous else "nothing: there is no version before"

@@ -7,7 +7,7 @@ READINGS = {"ttft": "TTFT", "inter_token": "inter-token time"}
 
 
 def breaches(slo: Slo, canary: Measurement, primary: Measurement | None) -> list[str]:
-    """What the canary does not keep to, a sentence each; none is a pass.
+    """The objectives that the canary misses, a sentence each; none is a pass.
 
     `primary` is None where there is none to compare with: after promotion.
     """

@@ -37,7 +37,7 @@ class State(StrEnum):
     CHECKING = "checking"
     """It is being probed and measured."""
     PASSED = "passed"
-    """It kept to the SLO at `weight` percent."""
+    """It met the SLO at `weight` percent."""
     PROMOTED = "promoted"
     """It is the primary version."""
     FINISHED = "finished"
@@ -91,9 +91,10 @@ class Entry(StrictModel):
     weight: int | None = None
     """Percent of the traffic that the new version has, or is to have while `deploying` or `moving`."""
     plan: Plan | None = None
-    """With `planned` only."""
+    """The plan, in the entry `planned` only."""
     readings: dict[str, Measurement] = Field(default_factory=dict)
-    """Of `canary` and `primary` (of each model, where there are several), with `passed`, `finished`, `rolling back`."""
+    """The readings of `canary` and `primary` (of each model, where there are several), with `passed`, `finished`,
+    `rolling back`."""
     why: list[str] = Field(default_factory=list)
     """Sentences."""
     resumed: bool = False

@@ -107,12 +107,12 @@ def decision(plan: Plan, history: list[Moment]) -> str:
     kept = ", ".join(dict.fromkeys(passed))  # a resumed rollout has its last entry twice
     match history[-1].entry.state:
         case State.FINISHED:
-            return "The new version has all traffic." + (f" It kept to the SLO at {kept} of it." if kept else "")
+            return "The new version has all traffic." + (f" It met the SLO at {kept} of it." if kept else "")
         case State.ROLLED_BACK:
             return f"The version before, {plan.goes_back_to.version}, has all traffic again and passed its probe."
         case State.FAILED:
             return "It could not be brought to an end. Somebody has to look."
-    return "Nothing is decided yet." + (f" So far it kept to the SLO at {kept} of the traffic." if kept else "")
+    return "Nothing is decided yet." + (f" So far it met the SLO at {kept} of the traffic." if kept else "")
 
 
 def weight_plot(history: list[Moment]) -> Plot:
@@ -160,7 +160,7 @@ def reading_plots(measured: list[Moment]) -> list[Plot]:
 
 
 def of_model(moment: Moment, model: str) -> Moment:
-    """With the readings of one model, by version."""
+    """The moment with the readings of one model only, by version."""
     readings = by_model(moment.entry.readings).get(model, {})
     return replace(moment, entry=moment.entry.model_copy(update={"readings": readings}))
 

@@ -1,4 +1,4 @@
-"""A rollout: a new version gets more and more of a service's traffic while it keeps to the SLO, else it is taken back.
+"""A rollout: a new version gets more and more of a service's traffic while it meets the SLO; else it is taken back.
 
 What is about to be done is in the journal before it is done. So a rollout can be killed at any point: the next command
 finds in the journal how far it was, and on Anyscale what came of the step that it was in.
@@ -159,7 +159,7 @@ class Rollout:
         """Probe and measure it, beside the primary where there is one.
 
         Raises:
-            Breach: it does not keep to the SLO.
+            Breach: it does not meet the SLO.
         """
         self.write(State.CHECKING, weight)
         state = self.state()

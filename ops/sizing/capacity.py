@@ -26,28 +26,28 @@ class Held(StrictModel):
     name: str
     limit: float
     estimate: float
-    """With as many requests at a time as a replica gets."""
+    """The estimate at as many requests at a time as a replica gets."""
     unit: str
     kept: bool
 
 
 class Capacity(StrictModel):
     basis: str = ESTIMATE
-    """Of all its figures."""
+    """What all its figures rest on."""
     requests_per_s: float
     request: RequestSize
     fits_at_a_time: int
     """Requests that one replica has room for, and accepts."""
     within_slo: Speed | None
-    """With as many requests at a time as keep to the SLO; None where not even one does."""
+    """The speed at the most requests at a time that meet the SLO; None where not even one does."""
     replicas: int | None
-    """That keep to the SLO, with some headroom."""
+    """Enough replicas to meet the SLO, with some headroom."""
     autoscaled: Speed | None
-    """With target_ongoing_requests at a time; None without autoscaling."""
+    """The speed at target_ongoing_requests at a time; None without autoscaling."""
     autoscaled_replicas: int | None
-    """That Ray Serve starts for this load, if max_replicas lets it."""
+    """The replicas that Ray Serve starts for this load, if max_replicas lets it."""
     usd_per_hour: float | None
-    """With as many replicas as both ask for."""
+    """The cost of as many replicas as both ask for."""
     objectives: list[Held]
     problems: list[str]
 
@@ -123,14 +123,14 @@ def problems(engine: Replica, load: Capacity, max_replicas: int, asked: int, alo
     if load.within_slo is None:
         missed = ", ".join(f"{one.name} {one.estimate:.0f} {one.unit}" for one in alone if not one.kept)
         return [
-            f"By this estimate not even one request at a time keeps to the SLO ({missed}). A faster GPU, more of them "
+            f"By this estimate not even one request at a time meets the SLO ({missed}). A faster GPU, more of them "
             "(tensor_parallel_size) or a smaller model would; or the SLO asks for too much."
         ]
     found = []
     if load.autoscaled and load.autoscaled.requests > load.within_slo.requests:
         found.append(
             f"Autoscaling gives each replica {load.autoscaled.requests} requests at a time "
-            f"(target_ongoing_requests), and by this estimate {load.within_slo.requests} keep to the SLO. Lower it."
+            f"(target_ongoing_requests), and by this estimate {load.within_slo.requests} meet the SLO. Lower it."
         )
     if asked > max_replicas:
         found.append(

@@ -28,7 +28,7 @@ class Start:
     warm_up_s: int
     """The rest of "init engine": the profile run, kernels that are compiled when they are first used."""
     kernels_cached: bool
-    """Those kernels were there from an earlier run, as they are not on a new machine."""
+    """Whether an earlier run had left its kernels, which a new machine does not have."""
     answer_s: int
     """The HTTP routes and the first token."""
 
@@ -48,21 +48,21 @@ class Part(StrictModel):
     """None where it is not known."""
     most_s: float | None
     how: str
-    """Where the figure is from, in words."""
+    """The source of the figure, in words."""
 
 
 class ColdStart(StrictModel):
     parts: list[Part]
     """One after the other."""
     least_s: float
-    """Of the parts that are known."""
+    """The sum of the parts that are known."""
     most_s: float
     measured_on: str
     """What the measured parts ran on; other GPUs and disks take other times."""
 
 
 def of(model: Model, facts: ModelFacts | None, instance: Instance | None) -> ColdStart:
-    """From a request for a machine to the first token."""
+    """The time from a request for a machine to the first token, by part."""
     parts = [
         Part(name="machine found and started", least_s=None, most_s=None, how="depends on what the cloud has free"),
         Part(name="image pulled", least_s=None, most_s=None, how="depends on its size and its registry"),
@@ -98,7 +98,7 @@ def computed(name: str, size: float, bytes_per_s: float, where: str, source: str
 
 
 def checkpoint_bytes(facts: ModelFacts) -> float:
-    """Of the published weights."""
+    """The size of the published weights."""
     if facts.quantisation == "fp8":
         return facts.parameters
     if facts.quantisation == "none" or facts.experts is None:  # mxfp4 is for experts only

@@ -15,14 +15,14 @@ NOT_SAID = "not said"
 
 
 class Replicas(StrictModel):
-    """Those of one model."""
+    """The replicas of one model."""
 
     model: str
     least: int
     most: int
     gpus: int
-    """Of one replica: tensor_parallel_size x pipeline_parallel_size; of data-parallel ranks, of a whole group. Where
-    prefill and decode have replicas of their own, of all of both."""
+    """The GPUs of one replica: tensor_parallel_size x pipeline_parallel_size; of a whole group of data-parallel ranks.
+    Where prefill and decode have replicas of their own, of all of both."""
 
 
 class Machines(StrictModel):
@@ -35,13 +35,13 @@ class Machines(StrictModel):
     models: list[str]
     """Whose replicas run there; empty where none do."""
     nodes_at_least: int
-    """With as many replicas as there always are, or min_nodes where those are more."""
+    """The nodes of as many replicas as there always are, or min_nodes where those are more."""
     nodes_at_most: int
-    """With max_replicas, or as many of them as max_nodes has room for."""
+    """The nodes of max_replicas, or of as many of them as max_nodes has room for."""
     gpus_at_least: int
     gpus_at_most: int
     usd_per_hour: float | None
-    """Of one node; None where it is not known."""
+    """The price of one node; None where it is not known."""
     price_source: str | None
 
 
@@ -51,7 +51,7 @@ class QuotaNeed(StrictModel):
     unit: str
     """vCPUs or GPUs"""
     machines: list[str]
-    """Such as `4 x g6.2xlarge (4 L4)`."""
+    """Each as in `4 x g6.2xlarge (4 L4)`."""
 
 
 class Cost(StrictModel):
@@ -74,7 +74,8 @@ class Cost(StrictModel):
         return next((group for group in self.machines if model in group.models), None)
 
     def usd_per_hour(self, model: str, replicas: int) -> float | None:
-        """Of all machines but those that only other models run on, with so many replicas, more than max_replicas too.
+        """The price of all machines but those that only other models run on, at so many replicas, beyond max_replicas
+        too.
 
         Other models that share its group have as few as they may. None where a price is not known.
         """
@@ -221,7 +222,8 @@ def gpus_per_node(instance_type: str) -> int:
 
 
 def nodes_for(replicas: list[tuple[int, int]], gpus_of_node: int) -> int:
-    """As Ray packs them: several small replicas share a node, a large one takes whole nodes.
+    """The nodes that replicas take as Ray packs them: several small replicas share a node, a large one takes whole
+    nodes.
 
     Args:
         replicas: how many, and the GPUs of each; of one model or several.

@@ -20,13 +20,13 @@ class Accelerator(FrozenModel):
     ray_name: str
     """The resource that Ray gives a node that has it: A100 for both sizes of A100."""
     memory_mib: int
-    """As nvidia-smi reports it."""
+    """The memory as nvidia-smi reports it."""
     cuda_memory_gib: float
-    """As CUDA reports it to a process; vLLM takes its share (gpu_memory_utilization) of this."""
+    """The memory as CUDA reports it to a process; vLLM takes its share (gpu_memory_utilization) of this."""
     bandwidth_gb_per_s: float
-    """Of its memory."""
+    """The bandwidth of its memory."""
     link_gb_per_s: float
-    """To another GPU of the same node, one way."""
+    """The bandwidth to another GPU of the same node, one way."""
     bf16_tflops: float | None = None
     """Dense; None where it has no bf16."""
     fp8_tflops: float | None = None
@@ -62,7 +62,7 @@ class Quota(FrozenModel):
     """A limit of a cloud account."""
 
     name: str
-    """As the cloud's quota page has it."""
+    """The name on the cloud's quota page."""
     counts: Literal["vcpus", "gpus"]
 
 
@@ -84,7 +84,7 @@ class Instance(FrozenModel):
     quota: str
     price_list: str | None = None
     usd_per_hour: PositiveFloat | None = None
-    """On demand; None where it is not known, or not sold that way."""
+    """The price on demand; None where it is not known, or not sold that way."""
 
 
 class Hardware(FrozenModel):
@@ -116,7 +116,7 @@ class Hardware(FrozenModel):
 class Price(FrozenModel):
     usd_per_hour: float
     source: str
-    """Where it is from and of when, in words."""
+    """The source and date, in words."""
 
 
 class OwnPrices(RootModel[dict[str, float]]):

@@ -48,11 +48,11 @@ class Replica:
     tensor_parallel: int
     pipeline_parallel: int
     quantisation: str
-    """Of the weights as they are in memory."""
+    """The format of the weights in memory."""
     peak_flops: float
-    """Of one GPU, with numbers of the width that this engine multiplies."""
+    """The peak of one GPU, with numbers of the width that this engine multiplies."""
     most_requests: int
-    """That it works on at a time, the KV cache left aside."""
+    """The most requests that it works on at a time, the KV cache left aside."""
     limited_by: str
     """The setting that says so."""
 
@@ -66,7 +66,7 @@ class Speed:
     output_tokens_per_s: float
     ttft_s: float
     tpot_s: float
-    """From one token of an answer to the next."""
+    """The time from one token of an answer to the next."""
 
 
 def engine(
@@ -92,7 +92,8 @@ def engine(
 
 
 def speed(engine: Replica, requests: int, input_tokens: int, output_tokens: int) -> Speed:
-    """With `requests` at a time. Each is prefilled once, and decoded in as many steps as it has output tokens.
+    """The speed with `requests` at a time. Each is prefilled once, and decoded in as many steps as it has output
+    tokens.
 
     A pipeline works on as many batches at a time as it has stages, and a token takes a step of each stage.
     """
@@ -110,7 +111,7 @@ def speed(engine: Replica, requests: int, input_tokens: int, output_tokens: int)
 
 
 def most_at_a_time(engine: Replica, input_tokens: int, output_tokens: int) -> int:
-    """As many requests as the KV cache has room for, and as the replica accepts; 0 where not one fits."""
+    """The most requests that the KV cache has room for and the replica accepts; 0 where not one fits."""
     return min(engine.most_requests, int(engine.memory.concurrency_at(input_tokens + output_tokens)))
 
 
@@ -123,7 +124,7 @@ def decode_step_s(engine: Replica, requests: float, context: float) -> float:
 
 
 def prefill_s(engine: Replica, tokens: int) -> float:
-    """Of one prompt, through all stages. Of its tokens only the last goes through the output layer."""
+    """The time of one prompt through all stages. Of its tokens, only the last goes through the output layer."""
     facts, stages = engine.facts, engine.pipeline_parallel
     inner = 2 * (matrix_parameters(facts) - facts.embedding_parameters) + attention_flops(facts, tokens / 2)
     flops = tokens * inner + 2 * facts.embedding_parameters
@@ -132,12 +133,12 @@ def prefill_s(engine: Replica, tokens: int) -> float:
 
 
 def memory_s(engine: Replica, size_bytes: float) -> float:
-    """To read so many bytes of the memory of one GPU."""
+    """The time to read so many bytes of the memory of one GPU."""
     return size_bytes / (engine.gpu.bandwidth_bytes_per_s * BANDWIDTH_EFFICIENCY)
 
 
 def compute_s(engine: Replica, flops: float) -> float:
-    """For so many operations on the GPUs of one stage."""
+    """The time for so many operations on the GPUs of one stage."""
     return flops / (engine.peak_flops * engine.tensor_parallel * COMPUTE_EFFICIENCY)
 
 
@@ -151,7 +152,7 @@ def all_reduce_s(engine: Replica, tokens: float) -> float:
 
 
 def bytes_read(engine: Replica, tokens: float) -> float:
-    """Of the weights on one GPU, in a step with so many tokens: without the experts that none of them goes to.
+    """The weights that one GPU reads in a step with so many tokens: without the experts that none of them goes to.
 
     Each token goes to `per_token` of the experts as if by chance. Text reads next to nothing of the input embedding and
     nothing of the vision encoder.
@@ -171,13 +172,13 @@ def bytes_read(engine: Replica, tokens: float) -> float:
 
 
 def kv_bytes(engine: Replica, context: float) -> float:
-    """Of the KV cache on one GPU that one token reads."""
+    """The KV cache that one token reads on one GPU."""
     of_token_in_layer = engine.memory.layout.page_bytes / BLOCK_TOKENS
     return of_token_in_layer * tokens_seen(engine.facts, context) / engine.pipeline_parallel
 
 
 def matrix_parameters(facts: ModelFacts) -> int:
-    """That one token is multiplied with, the output layer's included."""
+    """The parameters that one token is multiplied with, the output layer's included."""
     dense_layers, expert_layers = layers_by_mlp(facts, 0, facts.layers)
     total = facts.layers * attention_parameters(facts) + dense_layers * facts.dense_mlp_parameters
     if facts.experts:
@@ -187,7 +188,8 @@ def matrix_parameters(facts: ModelFacts) -> int:
 
 
 def attention_flops(facts: ModelFacts, context: float) -> float:
-    """Of one token that attends to `context` others, in all layers: a product with each key and each value."""
+    """The operations of one token that attends to `context` others, in all layers: a product with each key and each
+    value."""
     size = 2 * facts.head_dim
     if facts.mla:
         size = facts.mla.qk_nope_head_dim + facts.mla.qk_rope_head_dim + facts.mla.v_head_dim
@@ -195,7 +197,8 @@ def attention_flops(facts: ModelFacts, context: float) -> float:
 
 
 def tokens_seen(facts: ModelFacts, context: float) -> float:
-    """By one token in all layers together: `context` in each, the window in those with a sliding window."""
+    """The tokens that one token attends to in all layers together: `context` in each, the window in those with a
+    sliding window."""
     window = facts.sliding_window
     beyond = window.layers * max(0.0, context - window.tokens) if window else 0
     return facts.layers * context - beyond

@@ -10,7 +10,7 @@ from ops.upgrading.comparison import Changes, Versions
 from ops.upgrading.git import git
 
 ABSENT = "0 0000000000000000000000000000000000000000"
-"""How git's index is told that a file is gone."""
+"""What git's index takes for a file that is gone."""
 
 
 def prepare(root: Path, head: str, versions: Versions, changes: Changes) -> str:

@@ -1,4 +1,5 @@
-"""What the user is told of the versions between which a clone moves: the changelog, and the template's own services."""
+"""What the command prints about the versions between which a clone moves: the changelog, and the template's own
+services."""
 
 import re
 from pathlib import Path

@@ -89,7 +89,8 @@ def finish(root: Path) -> None:
 
 
 def lock_index(git_folder: Path, index: Path) -> None:
-    """Take git's own lock of the index by linking the new index to it, so that ours is told from another process's."""
+    """Take git's own lock of the index by linking the new index to it, so that ours can be distinguished from another
+    process's."""
     lock = git_folder / "index.lock"
     try:
         os.link(index, lock)

@@ -90,7 +90,7 @@ class FrontDoor:
         self._change(f"disable server versions/{version_id}")
 
     def route(self, primary: str | None, canary: str | None, canary_percent: int) -> None:
-        """From now on a new request goes to one of these two; open streams stay where they are."""
+        """Send new requests to one of these two; open streams stay where they are."""
         shares = {primary: 100 - canary_percent, canary: canary_percent}
         for version_id in sorted(self.traffic(), key=lambda known: -shares.get(known, 0)):
             # The largest first, so that at no time all of them have none.

@@ -131,7 +131,7 @@ class VersionProcesses:
         self, version_id: str, package: str, application: dict[str, Any], env_vars: dict[str, str]
     ) -> VersionProcess:
         """The process of a version whose package is unpacked in its folder's `tree`."""
-        runs = application | {"runtime_env": None}  # its package and its variables are told apart, the rest is remarks
+        runs = application | {"runtime_env": None}  # its package and its variables are separate, the rest is remarks
         key = json.dumps([package, runs, env_vars], sort_keys=True) if self._reuse else version_id
         there = self._processes.get(key)
         if there is None or there.report().state == "UNHEALTHY":

@@ -67,7 +67,7 @@ def protect(app: Any, source: str) -> Any:
 
 
 class AsksForKeys:
-    """For an LLMServer of Ray's: its own app, where direct streaming reaches it, asks for keys if it is to."""
+    """An addition to Ray's LLMServer: its app, which direct streaming reaches, asks for keys where there are some."""
 
     _llm_config: Any
 

@@ -48,11 +48,11 @@ class ApiKey(BaseModel):
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
     """What logs and metrics call it."""
     sha256: Annotated[str, AfterValidator(sha256_hex)]
-    """Of the key, in hexadecimal digits."""
+    """The hash of the key, in hexadecimal digits."""
     requests_per_minute: Limit | None = None
-    """Of all routes together, in any 60 seconds."""
+    """The most requests to all routes together in any 60 seconds."""
     tokens_per_day: Limit | None = None
-    """Of prompts and answers together, in a day of UTC."""
+    """The most tokens of prompts and answers together in a day of UTC."""
 
     @property
     def digest(self) -> bytes:

@@ -34,7 +34,7 @@ class Limiter:
         self._unreported: Counter[str] = Counter()
 
     async def take(self, key: ApiKey) -> tuple[str, int] | None:
-        """As `Limits.take`."""
+        """The same as `Limits.take`."""
         if not (key.requests_per_minute or key.tokens_per_day):
             return None
         wanted = key.name, key.requests_per_minute, key.tokens_per_day

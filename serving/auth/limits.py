@@ -29,7 +29,7 @@ class Limits:
     tokens: dict[str, int] = field(default_factory=dict)
     """Spent on `day`."""
     admitted: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
-    """When requests of the last minute were let in; as many times as the limit allows, at most."""
+    """The times at which requests of the last minute were let in; as many times as the limit allows, at most."""
 
     def take(self, name: str, requests_per_minute: int | None, tokens_per_day: int | None) -> tuple[str, int] | None:
         """Let a request in and count it; else what is used up, REQUESTS or TOKENS, and in how many seconds it is not.

@@ -38,7 +38,7 @@ MISSING = (
 WORDS = {"requests": "requests per minute", "tokens": "tokens per day"}
 
 NOBODY = "(none)"
-"""In metrics, instead of a key's name."""
+"""The name that metrics have where there is no key."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -69,7 +69,8 @@ class Keys:
         return found
 
     def read_again(self) -> None:
-        """Where the file has changed. One that is gone or wrong changes nothing, and the log says so each time."""
+        """Read the key file where it has changed. One that is gone or wrong changes nothing, and the log says so each
+        time."""
         if (now := stamp(self._path)) == self._seen:
             return
         try:

@@ -52,7 +52,7 @@ class AnswerUsage:
             self._pieces.append(piece)
 
     def tokens(self) -> int:
-        """Of prompt and answer; 0 where it does not say."""
+        """The tokens of prompt and answer; 0 where it does not say."""
         if self.is_stream:
             events = [line.removeprefix(b"data: ") for line in self._last.splitlines() if USAGE in line]
             return tokens_of(events[-1]) if events else 0
@@ -60,7 +60,7 @@ class AnswerUsage:
 
 
 def tokens_of(text: bytes) -> int:
-    """Of an answer or an event, as JSON."""
+    """The tokens that an answer or an event, as JSON, counts."""
     try:
         content = json.loads(text)
     except ValueError:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from serving.lora.storage import CONFIG, WEIGHTS, AdapterError
 
 PREFIX = "base_model.model."
-"""Of the names of an adapter's tensors, as `peft` writes them."""
+"""The beginning of the names of an adapter's tensors, as `peft` writes them."""
 
 Sizes = dict[str, tuple[int, int]]
 """Inputs and outputs of each linear layer of a model, by its name."""
@@ -22,7 +22,7 @@ Sizes = dict[str, tuple[int, int]]
 
 @functools.cache
 def sizes_of(base: str) -> Sizes:
-    """Of the model that is on Hugging Face or in a folder under this name; no weights are loaded."""
+    """The sizes of the model that is on Hugging Face or in a folder under this name; no weights are loaded."""
     import torch  # here, because scripts/check imports this file, and these two take seconds
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -87,7 +87,7 @@ def shapes_of(file: Path) -> dict[str, list[int]]:
 
 
 def another_base(shapes: dict[str, Any], sizes: Sizes) -> str:
-    """In a sentence, the first tensor that does not fit the base model; empty where all fit."""
+    """A sentence about the first tensor that does not fit the base model; empty where all fit."""
     for name, shape in sorted(shapes.items()):
         layer, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
         if part not in ("A.weight", "B.weight"):

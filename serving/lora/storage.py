@@ -1,4 +1,5 @@
-"""The cloud storage that a service's LoRA adapters are in, and what a client is told where one cannot be had."""
+"""The cloud storage that a service's LoRA adapters are in, and the errors that clients get where one cannot be
+loaded."""
 
 import logging
 import re
@@ -107,7 +108,7 @@ class AdapterStorage:
         return self._files.get_file_info(f"{self._path}/{file}")
 
     def _for_client(self, model_id: str, timeout_s: float, call: Callable[[], T]) -> T:
-        """What `call` returns; where the storage fails, the client is told so, and the log why."""
+        """What `call` returns; where the storage fails, the client gets an error, and the log has the reason."""
         try:
             return within(timeout_s, call)
         except FileNotFoundError:

@@ -81,7 +81,8 @@ class PrefixRouter(PrefixCacheAffinityRouter):
                 self._new_tree = self._event_loop.create_task(self._make_new_tree())
 
     async def _make_new_tree(self) -> None:
-        """Until it is there the load decides: its actor takes seconds to start, and a call would stop this router."""
+        """Make the tree of prefixes. Until it is there the load decides: its actor takes seconds to start, and a call
+        would stop this router."""
         try:
             super().initialize_state(**self._settings)
             await self._add_replicas()

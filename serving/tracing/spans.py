@@ -16,7 +16,7 @@ from ray.serve.llm import LLMConfig
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 SHARE = "RAY_SERVE_TRACING_SAMPLING_RATIO"
-"""Of the requests that come without a `traceparent`; with one, its own flag decides."""
+"""The share of the requests without a `traceparent` that is traced; with one, its own flag decides."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 EXAMPLE = "http://collector:4317"
 HTTP_PORT = 4318
-"""Where OpenTelemetry's collectors take OTLP by HTTP; spans are sent by gRPC, which they take on 4317."""
+"""The port at which OpenTelemetry's collectors take OTLP by HTTP; spans are sent by gRPC, which they take on 4317."""
 
 
 def fault(endpoint: object) -> str:

@@ -483,7 +483,7 @@ def test_a_killed_engine_leaves_the_other_models_alone_and_comes_back(served, se
         deadline = time.monotonic() + 300
         while (answer := ask(served.url, killed, stream=False)).status != 200:
             assert time.monotonic() < deadline, answer
-            assert "site-packages" not in answer.error, "clients are told what is inside the cluster"
+            assert "site-packages" not in answer.error, "clients learn what is inside the cluster"
             time.sleep(1)
     assert "Paris" in answer.content
     assert len(asking.answers) > 10

@@ -23,7 +23,7 @@ class Kind:
     model: str
     laptop_model: str
     gpus: int
-    """Of each node."""
+    """The state of each node."""
     nodes: int
     worker: str
     """In the command line of each process that computes."""

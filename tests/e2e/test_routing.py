@@ -67,7 +67,7 @@ class Stub:
         return {session: self.place(session=session) for session in SESSIONS}
 
     def settled_places(self) -> dict[str, str]:
-        """Those that are the same twice: HAProxy learns of a replica after the router, and goes elsewhere till then."""
+        """The replicas that are the same twice: HAProxy learns of a replica after the router, and goes elsewhere till then."""
         seen = [self.places()]
 
         def same_twice() -> bool:
@@ -84,7 +84,7 @@ class Stub:
             time.sleep(0.2)
 
     def wait_for_replicas(self, number: int) -> None:
-        """Until that many are known to HAProxy, which it is told of a moment after they run."""
+        """Wait until HAProxy knows that many, a moment after they run."""
 
         def answering() -> set[str]:
             answers = [self.ask(uuid.uuid4().hex) for _ in range(30)]  # none like another, or it would stay with it

@@ -292,7 +292,7 @@ ROUTING = [
         "routing: prefix",
     ),
     router(
-        "router that is told nothing",
+        "router that gets nothing to read",
         f"{RAYS_PREFIX_ROUTER}, {BOUNDED}",
         "prefix-router-remembers-nothing",
         RAYS_PREFIX_ROUTER,

@@ -220,7 +220,7 @@ def test_target_that_breaks_the_slo(small):
 
 @pytest.mark.parametrize(
     ("input_tokens", "output_tokens", "said"),
-    [(8000, 1000, "longer than max_model_len, 8,192"), (8000, 100, "not even one request at a time keeps to the SLO")],
+    [(8000, 1000, "longer than max_model_len, 8,192"), (8000, 100, "not even one request at a time meets the SLO")],
 )
 def test_requests_that_cannot_be_served_so(small, input_tokens, output_tokens, said):
     made = summary(small, RequestSize(input_tokens=input_tokens, output_tokens=output_tokens), rate=1)

@@ -101,7 +101,7 @@ def test_promoted(page):
     text = page(PLANNED, *AT_5, PASSED_5, at_100, Entry(state=State.PROMOTED), Entry(state=State.FINISHED))
     assert heading(text) == "Version v2 of my-llm was promoted on 2026-07-01 10:08:00 UTC, after 8 min."
     read = Reader(text).text
-    assert "It kept to the SLO at 5 %, 100 % of it." in read
+    assert "It met the SLO at 5 %, 100 % of it." in read
     assert "Steps 5 %, 100 % of the traffic Bake 5 min at each step Cloud aws-prod Project the default" in read
     assert "5 % passed canary 40 0 0 211 ms 487 ms 12 ms 31 ms 81.25" in read
     assert "5 % passed primary 40 0 0 199 ms 455 ms 12 ms 31 ms 81.25" in read
@@ -184,7 +184,7 @@ def test_under_way(page):
         "The rollout of version v2 of my-llm is still under way: moving since 2026-07-01 10:07:00 UTC, "
         "7 min after it began."
     )
-    assert "Nothing is decided yet. So far it kept to the SLO at 5 % of the traffic." in text
+    assert "Nothing is decided yet. So far it met the SLO at 5 % of the traffic." in text
     assert "to 100 %" in text
 
 

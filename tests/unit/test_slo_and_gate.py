@@ -1,4 +1,4 @@
-"""SLO files are read with their units, and the gate says what a version does not keep to."""
+"""SLO files are read with their units, and the gate says what a version does not meet."""
 
 import re
 

@@ -129,7 +129,7 @@ def model_that_does_not_fit(files: ServiceFiles, fit: Fit) -> Iterator[Finding]:
 
 
 def place_of_size(model: Model) -> Place:
-    """Where it is written how many GPUs, or else which, a replica has."""
+    """The place that says how many GPUs, or else which, a replica has."""
     for key in ("pipeline_parallel_size", "tensor_parallel_size"):
         if key in mapping(model.engine):
             return model.place("engine_kwargs", key)

@@ -242,7 +242,7 @@ def holders_of(key: Any, known: KnownKeys, way: Way = ()) -> Iterator[Way]:
 
 
 def dotted(way: Way) -> str:
-    """Such as `compute_config.worker_nodes[0]`."""
+    """The way as text, such as `compute_config.worker_nodes[0]`."""
     text = ""
     for key in way:
         text += f"[{key}]" if isinstance(key, int) else f".{key}"

@@ -51,7 +51,7 @@ def at(files: ServiceFiles, line: int) -> Place:
 
 
 def shown(files: ServiceFiles, place: Place) -> str:
-    """Such as services/my_llm/serve.py:12."""
+    """A place as text, such as services/my_llm/serve.py:12."""
     return f"{place.file.relative_to(files.root)}:{place.line}"
 
 

@@ -25,7 +25,7 @@ class Estimate:
 
     gpu_memory: int
     weights: int
-    """With the slots of LoRA adapters, as in vLLM's log line "Model loading took"."""
+    """The weights with the slots of LoRA adapters, as in vLLM's log line "Model loading took"."""
     activations: int
     graphs: int
     other: int
@@ -47,7 +47,7 @@ class Estimate:
 
     @property
     def kv_tokens(self) -> int:
-        """As in vLLM's log line "GPU KV cache size"."""
+        """The tokens that fit, as in vLLM's log line "GPU KV cache size"."""
         return int(self.max_concurrency * self.max_model_len)
 
     @property
@@ -87,9 +87,9 @@ class Shortfall:
 
     requests: int
     tokens: int
-    """Of each request."""
+    """The tokens of each request."""
     missing_bytes: int
-    """Of KV cache, per GPU."""
+    """The KV cache that is missing on each GPU."""
     concurrency: float
     """How many of those requests fit."""
     largest_context: int
@@ -108,7 +108,7 @@ def estimate(
 
     Args:
         gpu_memory_bytes: what CUDA reports of one GPU.
-        gpu: its name for Ray, such as H100; without one, it is taken for one that is no Hopper.
+        gpu: its name for Ray, such as H100; without one, not a Hopper.
         env: environment variables of the replica, of which VLLM_USE_V2_MODEL_RUNNER matters.
 
     Raises:

@@ -12,7 +12,7 @@ from ops.sizing.memory.weights import PipelineStage, allocated
 
 
 def slots_bytes(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
-    """Of one stage, per GPU. vLLM counts it as part of the weights."""
+    """The memory of one stage's adapter slots, per GPU. vLLM counts it as part of the weights."""
     of_rank_one = engine.adapter_slots * engine.adapter_rank * engine.dtype_bytes
     return sum(count * allocated(size * of_rank_one) for count, size in tensors(facts, engine, stage))
 

@@ -47,13 +47,13 @@ class EngineSettings:
     max_num_seqs: int
     max_num_batched_tokens: int
     compiled: bool
-    """By torch.compile, with CUDA graphs."""
+    """Whether torch.compile compiles the model, with CUDA graphs."""
     model_runner_v2: bool
     image_tokens: int
-    """Of the images that the profile run encodes at once; 0 without a vision encoder."""
+    """The tokens of the images that the profile run encodes at once; 0 without a vision encoder."""
     hopper: bool
     adapter_slots: int
-    """For LoRA adapters that compute at the same time; 0 without LoRA."""
+    """The slots for LoRA adapters that compute at the same time; 0 without LoRA."""
     adapter_rank: int
 
     @property
@@ -128,14 +128,14 @@ def number(engine_kwargs: dict[str, Any], key: str, default: int) -> int:
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise NotKnown(f"{key} is {value!r}, which is no number that is counted with here.")
+        raise NotKnown(f"{key} is {value!r}, which is not a number that this arithmetic knows.")
     return value
 
 
 def share(engine_kwargs: dict[str, Any], key: str, default: float) -> float:
     value = engine_kwargs.get(key, default)
     if not isinstance(value, int | float) or not 0 < value <= 1:
-        raise NotKnown(f"{key} is {value!r}, which is no share of a GPU's memory.")
+        raise NotKnown(f"{key} is {value!r}, which is not a share of a GPU's memory.")
     return float(value)
 
 
@@ -159,7 +159,7 @@ def kv_element_bytes(facts: ModelFacts, engine_kwargs: dict[str, Any]) -> int:
 
 
 def quantisation(facts: ModelFacts, engine_kwargs: dict[str, Any]) -> str:
-    """Of the weights as they are in memory: vLLM turns unquantised ones into fp8 as it loads them where asked to."""
+    """The format of the weights in memory: vLLM turns unquantised ones into fp8 as it loads them where asked to."""
     asked = engine_kwargs.get("quantization")
     if asked is None or asked == facts.quantisation or (asked == "fp8" and facts.quantisation == "none"):
         return asked or facts.quantisation
@@ -167,7 +167,7 @@ def quantisation(facts: ModelFacts, engine_kwargs: dict[str, Any]) -> str:
 
 
 def uses_model_runner_v2(facts: ModelFacts, env: dict[str, Any]) -> bool:
-    """As VllmConfig.use_v2_model_runner: it serves models without experts, unless it is told otherwise."""
+    """Whether vLLM uses its V2 model runner (VllmConfig.use_v2_model_runner): by default for models without experts."""
     told = str(env.get("VLLM_USE_V2_MODEL_RUNNER", "")).lower()
     return told in ("1", "true") if told else facts.experts is None
 
@@ -175,7 +175,8 @@ def uses_model_runner_v2(facts: ModelFacts, env: dict[str, Any]) -> bool:
 def image_tokens(
     facts: ModelFacts, engine_kwargs: dict[str, Any], max_num_seqs: int, batched: int, max_model_len: int
 ) -> int:
-    """Of the images that the profile run encodes: as many of the largest as fit a batch (MultiModalBudget)."""
+    """The tokens of the images that the profile run encodes: as many of the largest as fit a batch
+    (MultiModalBudget)."""
     if not facts.vision or engine_kwargs.get("language_model_only"):
         return 0
     limits, processor = engine_kwargs.get("limit_mm_per_prompt") or {}, engine_kwargs.get("mm_processor_kwargs") or {}

@@ -14,7 +14,7 @@ class KvLayout:
     """Blocks of tokens on one GPU. A block is of one group of layers, and all groups draw from the same pool."""
 
     page_bytes: int
-    """Of one layer in one block."""
+    """The size of one layer in one block."""
     group_layers: int
     """Layers in a group, on this GPU."""
     full_groups: int
@@ -32,20 +32,22 @@ class KvLayout:
         return max(0, memory_bytes) // self.page_bytes // self.group_layers
 
     def blocks_of_request(self, tokens: int) -> int:
-        """At most, for a request of so many tokens."""
+        """The most blocks that a request of so many tokens takes."""
         windowed = -(-min(tokens, self.window_tokens) // BLOCK_TOKENS) + 1  # a window may begin within a block
         return self.full_groups * -(-tokens // BLOCK_TOKENS) + self.window_groups * windowed
 
 
 def kv_bytes_per_token(facts: ModelFacts, engine: EngineSettings) -> int:
-    """Of one layer on one GPU. Every GPU of a tensor parallel group keeps the whole of MLA's vector."""
+    """The KV cache of a token in one layer on one GPU. Every GPU of a tensor parallel group keeps the whole of MLA's
+    vector."""
     if facts.mla:
         return facts.mla.cached_size * engine.kv_element_bytes
     return 2 * kv_heads_on_gpu(facts, engine.tensor_parallel) * facts.head_dim * engine.kv_element_bytes
 
 
 def layout(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> KvLayout:
-    """As _get_kv_cache_groups_uniform_page_size groups the layers of the whole model, and a stage takes its part."""
+    """The groups of layers: _get_kv_cache_groups_uniform_page_size groups those of the model, and a stage takes its
+    part."""
     windowed = facts.sliding_window.layers if facts.sliding_window else 0
     full = facts.layers - windowed
     counts = [count for count in (full, windowed) if count]

@@ -95,7 +95,8 @@ def experts_workspace(facts: ModelFacts, engine: EngineSettings) -> int:
 
 
 def graphs(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
-    """Of CUDA graphs. The V1 model runner sets this aside within gpu_memory_utilization; V2 takes it outside."""
+    """The memory of CUDA graphs. The V1 model runner sets this aside within gpu_memory_utilization; V2 takes it
+    outside."""
     if not engine.compiled:
         return 0
     attention = earlier_tokens(facts, engine) * engine.dtype_bytes

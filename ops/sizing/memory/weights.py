@@ -27,7 +27,8 @@ class PipelineStage:
 
 
 def stages(layers: int, pipeline_parallel: int) -> list[PipelineStage]:
-    """As vLLM's get_pp_indices: what is left over goes to the stages before the last, from behind."""
+    """The layers of each stage, as vLLM's get_pp_indices deals them: what is left over goes to the stages before the
+    last, from behind."""
     sizes = [layers // pipeline_parallel] * pipeline_parallel
     for nth in range(layers % pipeline_parallel):
         sizes[-2 - nth] += 1
@@ -39,7 +40,7 @@ def stages(layers: int, pipeline_parallel: int) -> list[PipelineStage]:
 
 
 def weights_bytes(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) -> int:
-    """Of one stage, per GPU. Biases and norms are left out: less than 0.1 %."""
+    """The weights of one stage, per GPU. Biases and norms are left out: less than 0.1 %."""
     return sum(count * allocated(size) for count, size in tensors(facts, engine, stage))
 
 
@@ -91,7 +92,7 @@ def matrices(facts: ModelFacts, engine: EngineSettings, stage: PipelineStage) ->
 
 
 def mxfp4_expert_bytes(experts: Experts, hidden: int, engine: EngineSettings) -> float:
-    """Of one expert of one layer on one GPU, with sizes padded to the tiles of the kernels.
+    """The size of one expert of one layer on one GPU, with sizes padded to the tiles of the kernels.
 
     Triton's, which serve Hopper only, pad the intermediate size to 64; Marlin's, for the GPUs before it, and
     FlashInfer's for Blackwell pad both sizes, to 128 and 256 (mxfp4_round_up_hidden_size_and_intermediate_size).
