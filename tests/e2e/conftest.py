@@ -15,7 +15,7 @@ from tests.running import Served, serving
 SCALED_BY_ENGINE = "hybrid-reasoning-llm"
 """The service that the tests run with the policy that follows the engine."""
 MONITORED = (keys.SERVICE, "multi-model", SCALED_BY_ENGINE)
-"""The services with a Prometheus beside them: in direct streaming, behind Ray's own ingress, and scaled by the engine."""
+"""The services with Prometheus: in direct streaming, behind Ray's own ingress, and scaled by the engine."""
 
 SERVICES = (keys.SERVICE, "multi-model", "multi-lora", "vision-llm", SCALED_BY_ENGINE, "gpt-oss")
 """What test_laptop.py starts, the longest first. Of the others of tests/fixtures, test_routed_engines.py and

@@ -23,7 +23,7 @@ class Kind:
     model: str
     laptop_model: str
     gpus: int
-    """The state of each node."""
+    """The GPUs of each node."""
     nodes: int
     worker: str
     """In the command line of each process that computes."""

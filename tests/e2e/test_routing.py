@@ -67,7 +67,7 @@ class Stub:
         return {session: self.place(session=session) for session in SESSIONS}
 
     def settled_places(self) -> dict[str, str]:
-        """The replicas that are the same twice: HAProxy learns of a replica after the router, and goes elsewhere till then."""
+        """The places that are the same twice: HAProxy learns of a replica after the router does."""
         seen = [self.places()]
 
         def same_twice() -> bool:
