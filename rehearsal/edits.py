@@ -5,13 +5,8 @@ from pathlib import Path
 
 
 def harmless(serve: Path) -> None:
-    """Let each replica take one more request at a time, and say so in the README, which is checked before a rollout."""
-    patterns = {
-        serve: "(max_ongoing_requests=)",
-        serve.with_name("README.md"): r"(`max_ongoing_requests` \| (?:\d+, )?)",
-    }
-    for file, before in patterns.items():
-        replace(file, rf"{before}(\d+)", lambda found: f"{found[1]}{int(found[2]) + 1}")
+    """Add a comment: what is uploaded changes, and what is served does not."""
+    serve.write_text(f"{serve.read_text().rstrip()}\n# A change for a rehearsal.\n")
 
 
 def breaking(serve: Path) -> None:
@@ -19,16 +14,15 @@ def breaking(serve: Path) -> None:
 
     One that has none gets Qwen3's, which takes a whole answer without thoughts for thoughts: its content is empty. One
     that has one gets Mistral's, which fails on tokens of other models. Both start, and pass every health check.
+
+    Raises:
+        ValueError: serve.py has no `engine_kwargs=dict(` to write it into.
     """
     text = serve.read_text()
     if "reasoning_parser=" in text:
-        replace(serve, r'reasoning_parser="\w+"', lambda _: 'reasoning_parser="mistral"')
+        changed = re.sub(r'reasoning_parser="\w+"', 'reasoning_parser="mistral"', text)
     else:
-        replace(serve, r"engine_kwargs=dict\(", lambda _: 'engine_kwargs=dict(reasoning_parser="qwen3", ')
-
-
-def replace(file: Path, pattern: str, new) -> None:
-    text, count = re.subn(pattern, new, file.read_text())
-    if not count:
-        raise ValueError(f"{file} has nothing that looks like {pattern}")
-    file.write_text(text)
+        changed = text.replace("engine_kwargs=dict(", 'engine_kwargs=dict(reasoning_parser="qwen3", ')
+    if changed == text:
+        raise ValueError(f"{serve} has no engine_kwargs=dict( to write a reasoning parser into.")
+    serve.write_text(changed)
