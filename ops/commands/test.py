@@ -27,8 +27,8 @@ LINTERS = (
 WORKERS = ("--numprocesses=2", "--no-loadscope-reorder")
 SUITES = {
     "unit": (*WORKERS, "--dist=loadfile"),
-    "services": (*WORKERS, "--dist=loadgroup"),  # all tests of a service in one worker, by tests/services/conftest.py
-    "e2e": (*WORKERS, "--dist=loadgroup"),  # and of a file, by tests/e2e/conftest.py, which says what comes first
+    "services": (*WORKERS, "--dist=loadscope"),  # all tests of a service in one worker: tests/scheduling.py
+    "e2e": (*WORKERS, "--dist=loadscope"),  # likewise; tests/e2e/conftest.py says which files come first
 }
 """The folders of tests/, in the order in which they run, and how pytest spreads their tests."""
 NO_TEST_RAN = 5  # pytest's exit status

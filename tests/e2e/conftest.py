@@ -11,6 +11,7 @@ from rehearsal.checkout import Checkout
 from rehearsal.stage import Stage
 from tests import collector, commands, keys, project
 from tests.running import Served, serving
+from tests.scheduling import ByService, by_service
 
 SCALED_BY_ENGINE = "hybrid-reasoning-llm"
 """The service that the tests run with the policy that follows the engine."""
@@ -42,13 +43,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("service", services, ids=SERVICES, scope="module")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if is_about_its_service(item)]
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-    for item in items:  # what shares a service, and so one of pytest's workers
-        service = item.callspec.params.get("service") if hasattr(item, "callspec") else None
-        item.add_marker(pytest.mark.xdist_group(service.name if service else item.path.stem))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByService:
+    return by_service(config, log, SERVICES)
 
 
 def is_about_its_service(item: pytest.Item) -> bool:

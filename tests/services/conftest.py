@@ -14,6 +14,7 @@ from ops.project import catalogue
 from ops.project.builder import import_application
 from ops.project.catalogue import Service
 from tests.running import Run, Served, serving
+from tests.scheduling import ByService, by_service
 
 CLIENT = "client.py"
 
@@ -30,11 +31,11 @@ def chosen(config: pytest.Config) -> list[Service]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `service` runs once for each service, all tests of one on one of pytest's workers."""
     if "service" in metafunc.fixturenames:
-        services = [
-            pytest.param(service, id=service.name, marks=pytest.mark.xdist_group(service.name))
-            for service in chosen(metafunc.config)
-        ]
-        metafunc.parametrize("service", services, scope="module")
+        metafunc.parametrize("service", chosen(metafunc.config), ids=lambda service: service.name, scope="module")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByService:
+    return by_service(config, log, [service.name for service in chosen(config)])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
