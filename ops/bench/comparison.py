@@ -22,7 +22,6 @@ from ops.probing import first_token
 from ops.project.builder import served
 from ops.project.catalogue import ROOT, Service
 from ops.project.new_service import shape_of
-from serving.llm_config import loading_of
 
 if TYPE_CHECKING:  # slow to import
     from ray.serve.llm import LLMConfig
@@ -49,7 +48,7 @@ class BenchSettings:
     @property
     def tokenizer(self) -> list[str]:
         mode = (self.config.engine_kwargs or {}).get("tokenizer_mode")
-        words = [f"--tokenizer={loading_of(self.config).model_source}"]
+        words = [f"--tokenizer={source_of(self.config)}"]
         return [*words, *([f"--tokenizer-mode={mode}"] if mode else [])]
 
     def words(self, url: str, concurrency: int, seed: int) -> list[str]:
@@ -91,6 +90,13 @@ def served_here(service: Service, profile: str, settings: list[str], model: str 
     return config
 
 
+def source_of(config: "LLMConfig") -> str:
+    """The folder or name that its weights are loaded from."""
+    from serving.llm_config import loading_of  # imports Ray Serve LLM, and with it vLLM
+
+    return str(loading_of(config).model_source)
+
+
 def second_stack(asked: BenchSettings, against: str, replicas: int) -> Stack:
     if against != "vllm":
         return AtUrl(against, against)
@@ -98,7 +104,7 @@ def second_stack(asked: BenchSettings, against: str, replicas: int) -> Stack:
     variables = (config.runtime_env or {}).get("env_vars", {})
     return BareVllm(
         model=config.model_id,
-        source=str(loading_of(config).model_source),
+        source=source_of(config),
         engine_kwargs=config.engine_kwargs,
         environment=os.environ | cluster_env(service.env_vars, ROOT) | variables,
         copies=replicas,
