@@ -62,8 +62,6 @@ def test(
 ) -> None:
     """Lint the repository and run its tests. Exit status: 0 all passed, 1 some failed, 2 they could not be run.
 
-    Without a word it takes less than 10 minutes on two cores, with `all` half an hour.
-
     Example: scripts/test services small-size-llm -- -k probe
     """
     wanted = asked(words or [])
