@@ -124,7 +124,7 @@ def test_file_that_is_none_is_refused_before_anything_starts(tmp_path, content, 
 def test_concurrencies_are_numbers():
     assert numbers("256,1,32,1") == [1, 32, 256]
     for wrong in ("", "0,1", "many", "1;2"):
-        with pytest.raises(CommandError, match="Write them so: 1,32,256"):
+        with pytest.raises(CommandError, match="Write it like 1,32,256"):
             numbers(wrong)
 
 
