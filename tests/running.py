@@ -12,7 +12,6 @@ import psutil
 
 from ops.local import preflight
 from ops.project.catalogue import Service
-from ops.project.service_files import ServiceFiles
 
 Run = Callable[..., subprocess.CompletedProcess]
 """Runs a command to its end: `run("probe", "small-size-llm")`; variables of its environment are given by name."""
@@ -28,7 +27,7 @@ class Served:
     @property
     def models(self) -> list[str]:
         """The ids of the models that it serves at once."""
-        return [model.id for model in ServiceFiles(self.service.folder.parents[1], self.service.folder).served]
+        return [model.id for model in self.service.files.served]
 
     @property
     def curl_lines(self) -> list[str]:

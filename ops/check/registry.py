@@ -10,8 +10,8 @@ A finding says what is wrong at its place, and where it knows more than the rule
 from dataclasses import dataclass
 from typing import Literal
 
-from ops.check.rules.suggestions import nearest
 from ops.console.cli import CommandError
+from ops.console.suggestions import did_you_mean
 
 Severity = Literal["error", "warning"]
 
@@ -46,9 +46,7 @@ def find(id: str) -> Rule:
     """The rule of that id. Raises CommandError: there is none; the message names the nearest."""
     if id in RULES:
         return RULES[id]
-    close = nearest(id, RULES)
-    meant = f" Did you mean {close}?" if close else ""
-    raise CommandError(f"There is no rule {id}.{meant} scripts/check --list shows all of them.")
+    raise CommandError(f"There is no rule {id}.{did_you_mean(id, RULES)} scripts/check --list shows all of them.")
 
 
 SERVICE_YAML = Concern("service.yaml")

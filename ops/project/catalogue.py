@@ -1,6 +1,5 @@
 """The services of this repository: the folders of `services/` that hold a service.yaml."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ops.console.cli import CommandError
+from ops.console.suggestions import did_you_mean
 from ops.project.overrides import NONE, Overrides
 from ops.project.service_files import ServiceFiles
 
@@ -89,6 +89,6 @@ def find(name: str) -> Service:
     wanted = name.replace("_", "-")
     if wanted in by_name:
         return by_name[wanted]
-    close = difflib.get_close_matches(wanted, by_name, n=1)
-    nearest = f" Did you mean {close[0]}?" if close else ""
-    raise CommandError(f"There is no service {name}.{nearest} The services are: {', '.join(by_name)}.")
+    raise CommandError(
+        f"There is no service {name}.{did_you_mean(wanted, by_name)} The services are: {', '.join(by_name)}."
+    )

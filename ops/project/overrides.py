@@ -18,7 +18,7 @@ class Overrides:
 
     @classmethod
     def of(cls, settings: Iterable[str] | None, image_uri: str | None) -> Self:
-        """The changes that the options `--set` (`key=value`) and `--image-uri`.
+        """The values that the options `--set` (`key=value`) and `--image-uri` give.
 
         Raises:
             CommandError: a setting is not of the form `key=value`.

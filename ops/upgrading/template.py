@@ -1,6 +1,5 @@
 """The template that a clone is upgraded from: where it is, and which versions it has."""
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.console.cli import CommandError
+from ops.console.suggestions import did_you_mean
 from ops.upgrading.git import git
 
 REMOTES = ("template", "origin")
@@ -88,10 +88,9 @@ class Template:
         tag = wanted if wanted.startswith("v") else f"v{wanted}"
         if tag in self.tags:
             return tag
-        close = difflib.get_close_matches(tag, self.tags, n=1)
-        nearest = f" Did you mean {close[0]}?" if close else ""
         raise CommandError(
-            f"The template at {self.shown} has no version {wanted}.{nearest} Its versions are: {', '.join(self.tags)}."
+            f"The template at {self.shown} has no version {wanted}.{did_you_mean(tag, self.tags)} "
+            f"Its versions are: {', '.join(self.tags)}."
         )
 
     def require(self, tag: str) -> None:

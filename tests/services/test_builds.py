@@ -29,7 +29,7 @@ CONVERSATION = [
 
 @pytest.fixture
 def files(service) -> ServiceFiles:
-    return ServiceFiles(service.folder.parents[1], service.folder)
+    return service.files
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from ops.console.cli import CommandError
 from ops.project import builder
 from ops.project.builder import import_application
 from ops.project.catalogue import Service
-from ops.project.service_files import ServiceFiles
 from rehearsal.control_plane import run_version
 from serving.app import AppArgs, ServiceArgs, served
 
@@ -22,7 +21,7 @@ from serving.app import AppArgs, ServiceArgs, served
 @pytest.fixture
 def serves_all(service) -> bool:
     """Whether its models are served at once, and not one that is chosen."""
-    return len(ServiceFiles(service.folder.parents[1], service.folder).served) > 1
+    return len(service.files.served) > 1
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
-from ops.check.rules.suggestions import instead, nearest
+from ops.console.suggestions import instead, nearest
 from ops.project.coercion import mapping
 from ops.project.place import Place
 from ops.project.service_files import ServiceFiles

@@ -11,7 +11,7 @@ from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import dead_settings
 from ops.check.rules.environment_variables import variables
-from ops.check.rules.suggestions import instead
+from ops.console.suggestions import instead
 from ops.project.coercion import mapping
 from ops.project.service_files import ServiceFiles
 

@@ -6,7 +6,7 @@ from typing import Any
 from ops.check import registry
 from ops.check.finding import Finding, make_finding
 from ops.check.rules import dead_settings
-from ops.check.rules.suggestions import instead
+from ops.console.suggestions import instead
 from ops.project.coercion import mapping, sequence
 from ops.project.service_files import ServiceFiles
 

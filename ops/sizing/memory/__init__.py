@@ -108,7 +108,7 @@ def estimate(
 
     Args:
         gpu_memory_bytes: what CUDA reports of one GPU.
-        gpu: its name for Ray, such as H100; without one, not a Hopper.
+        gpu: its name for Ray, such as H100; without a name, one that is not of the Hopper kind.
         env: environment variables of the replica, of which VLLM_USE_V2_MODEL_RUNNER matters.
 
     Raises:

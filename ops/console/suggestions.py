@@ -11,6 +11,12 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     return of_folded[close[0]] if close else None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest, after a space; empty where none is like it."""
+    close = nearest(name, known)
+    return f" Did you mean {close}?" if close else ""
+
+
 def instead(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.6, given: Collection[str] = ()) -> str:
     """What to do about an unknown name, as a sentence; never to write a name that is given already."""
     close = nearest(name, known, likeness)
